@@ -1,0 +1,62 @@
+# Everything from nothing but Python 3.11 or newer and make.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip --disable-pip-version-check --quiet
+
+export OPENBLAS_NUM_THREADS := 1
+
+.PHONY: help serve test lint bench test-image lock clean
+
+help: ## show this
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+
+serve: $(VENV)/runtime ## set everything up and serve on http://127.0.0.1:8000
+	$(BIN)/offsetnet serve
+
+test: $(VENV)/dev lint ## set everything up and run every check
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest --numprocesses 2 --dist loadfile --quiet
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report --include='model/*' --fail-under=100
+	$(BIN)/coverage report --include='app/*' --fail-under=95
+
+lint: $(VENV)/dev ## format, lint, types, import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+bench: $(VENV)/dev ## print the figures of README and docs
+	$(BIN)/python -m benchmarks.article
+	$(BIN)/python -m benchmarks.quality
+
+test-image: $(VENV)/dev ## build the image and run it as a platform would (podman, root)
+	PATH="$(abspath $(BIN)):$$PATH" tests/container/run
+
+lock: $(VENV)/dev ## resolve the dependencies anew
+	$(PIP) install 'uv>=0.13'
+	$(COMPILE) pyproject.toml --output-file requirements/runtime.txt
+	$(COMPILE) pyproject.toml --extra dev --output-file requirements/dev.txt
+	$(COMPILE) requirements/build.in --output-file requirements/build.txt
+
+COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes \
+	--python-version 3.11 --no-header
+
+clean: ## remove what was set up, and nothing that was trained
+	rm -rf $(VENV) .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed"'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/runtime: requirements/runtime.txt requirements/build.txt pyproject.toml | $(VENV)/bin/python
+	$(PIP) install --require-hashes -r requirements/runtime.txt -r requirements/build.txt
+	$(PIP) install --no-deps --no-build-isolation -e .
+	touch $@
+
+$(VENV)/dev: requirements/dev.txt pyproject.toml | $(VENV)/bin/python
+	$(PIP) install --require-hashes -r requirements/dev.txt
+	$(PIP) install --no-deps --no-build-isolation -e .
+	touch $@ $(VENV)/runtime

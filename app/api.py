@@ -1,0 +1,237 @@
+"""The routes: each takes what was validated, calls one method, and answers."""
+
+import asyncio
+from functools import partial
+from typing import Annotated, Final, TypeVar
+
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from pydantic import BaseModel, BeforeValidator, ValidationError
+
+from app import __version__, bodies, prediction, submission, views
+from app.errors import BY_SLUG, NoPageError
+from app.jobs import Submission
+from app.openapi import PREDICT, PREDICT_BATCH, TRAIN
+from app.registry import ServedModel
+from app.routing import AdminRoute, OpenRoute, PredictRoute, Service, service_of
+from app.schemas import NoQuery, PinQuery, PredictQuery, TrainQuery, plain_number
+from model import CsvReader
+
+MAX_INTEGER: Final = 2**31 - 1
+
+QueryT = TypeVar("QueryT", bound=BaseModel)
+
+
+def _name(route: APIRoute) -> str:
+    """Return the operation's id: the endpoint's own name."""
+    return route.name
+
+
+_router = partial(APIRouter, generate_unique_id_function=_name)
+public = _router(route_class=OpenRoute, tags=["operations"])
+predicting = _router(route_class=PredictRoute, tags=["predict"])
+reading = _router(route_class=PredictRoute)
+admin = _router(route_class=AdminRoute, tags=["train"])
+
+TheService = Annotated[Service, Depends(service_of)]
+Number = Annotated[int, BeforeValidator(plain_number), Path(ge=1, examples=[1])]
+
+
+@predicting.post("/predict", response_model=views.Prediction, openapi_extra=PREDICT)
+async def predict(request: Request) -> Response:
+    """Predict one person's label, written in any of the three shapes."""
+    query = _query(request, PredictQuery)
+    if bodies.media_type(request) == bodies.CSV_TYPE:
+        raise bodies.MediaTypeError("one person is JSON; /predict/batch reads CSV")
+    body = await bodies.read(request, bodies.MAX_JSON_BYTES)
+    model = await _model(request, query)
+    answer = prediction.predict(model, body, with_explanation=query.explain)
+    return Response(answer, media_type=bodies.JSON_TYPE)
+
+
+@predicting.post(
+    "/predict/batch",
+    response_model=views.Predictions,
+    responses={200: {"content": {bodies.CSV_TYPE: {"schema": {"type": "string"}}}}},
+    openapi_extra=PREDICT_BATCH,
+)
+async def predict_batch(request: Request) -> Response:
+    """Predict up to 1,000 people, from JSON or CSV, in order."""
+    query = _query(request, PinQuery)
+    media_type = bodies.media_type(request)
+    body = await bodies.read(request, bodies.MAX_JSON_BYTES)
+    model = await _model(request, query)
+    if media_type == bodies.CSV_TYPE:
+        answer = prediction.predict_csv(model, body)
+        headers = {"X-Model-Version": str(model.version)}
+        return Response(answer, headers=headers, media_type=bodies.CSV_TYPE)
+    answer = prediction.predict_batch(model, body)
+    return Response(answer, media_type=bodies.JSON_TYPE)
+
+
+@admin.post(
+    "/train",
+    status_code=202,
+    response_model=views.Job,
+    openapi_extra=TRAIN,
+)
+async def train(request: Request) -> Response:
+    """Train in the background; without a body, on the article's four people.
+
+    Query parameters go with a CSV; JSON says the same in its body.
+    """
+    service = service_of(request)
+    submitted = await _submission(request)
+    row = await asyncio.to_thread(service.jobs.enqueue, submitted)
+    service.supervisor.wake()
+    job = views.Job.of(row)
+    headers = {"Location": job.links.self, "Retry-After": "1"}
+    return Response(job.model_dump_json(), 202, headers, bodies.JSON_TYPE)
+
+
+@reading.get("/train", tags=["train"])
+def list_jobs(
+    service: TheService,
+    state: views.State | None = None,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    before: Annotated[int | None, Query(ge=1, le=MAX_INTEGER)] = None,
+) -> views.JobPage:
+    """List the jobs, newest first."""
+    rows, following = service.jobs.page(state=state, before=before, limit=limit)
+    return views.JobPage(jobs=list(map(views.Job.of, rows)), next=following)
+
+
+@reading.get("/train/{job_id}", tags=["train"])
+def get_job(service: TheService, job_id: Number) -> views.Job:
+    """Show one job."""
+    return views.Job.of(service.jobs.get(job_id))
+
+
+@reading.get("/models", tags=["models"])
+def list_models(service: TheService) -> views.ModelList:
+    """List the versions, newest first."""
+    rows, generation = service.registry.describe_all()
+    return views.ModelList(
+        models=list(map(views.Model.of, rows)), generation=generation
+    )
+
+
+@reading.get("/models/active", tags=["models"])
+def get_active_model(service: TheService, response: Response) -> views.ActiveModel:
+    """Show the version that serves; the ETag is the generation."""
+    row, generation = service.registry.describe_active()
+    response.headers["ETag"] = f'"{generation}"'
+    return views.ActiveModel.of(row)
+
+
+@reading.get("/models/{version}", tags=["models"])
+def get_model(service: TheService, version: Number) -> views.Model:
+    """Show one version."""
+    return views.Model.of(service.registry.describe(version))
+
+
+@reading.get(
+    "/models/{version}/weights",
+    tags=["models"],
+    response_class=Response,
+    responses={200: {"content": {"application/octet-stream": {}}}},
+)
+def get_weights(service: TheService, version: Number) -> Response:
+    """Download a version as safetensors; the ETag is its SHA-256."""
+    content, sha256 = service.registry.weights(version)
+    name = f"offsetnet-{version}.safetensors"
+    headers = {
+        "ETag": f'"{sha256}"',
+        "Content-Disposition": f'attachment; filename="{name}"',
+    }
+    return Response(content, headers=headers, media_type="application/octet-stream")
+
+
+@public.get("/livez", response_model=views.Live)
+async def livez(request: Request) -> Response:
+    """Tell that the event loop turns."""
+    del request
+    return Response(b'{"live":true}', media_type=bodies.JSON_TYPE)
+
+
+@public.get("/readyz")
+async def readyz(service: TheService) -> views.Ready:
+    """Tell whether a verified version is loaded, and whether the store answers."""
+    _ = service.registry.active
+    return views.Ready(ready=True, degraded=service.registry.is_degraded)
+
+
+@public.get("/version")
+async def version(service: TheService) -> views.Version:
+    """Tell which program answers, with which version of the network."""
+    served = service.registry.served
+    return views.Version(
+        version=__version__, model_version=served.version if served else None
+    )
+
+
+@public.get("/")
+async def index() -> views.Index:
+    """Tell what is here."""
+    return views.Index()
+
+
+@public.get("/problems/{slug}")
+async def problem(
+    slug: Annotated[str, Path(examples=["invalid"])],
+) -> views.ProblemKind:
+    """Explain a kind of problem."""
+    if slug not in BY_SLUG:
+        raise NoPageError("there is no such problem")
+    found = BY_SLUG[slug]
+    return views.ProblemKind(code=slug, title=found.title, status=found.status)
+
+
+ROUTES: Final = [
+    route for router in (predicting, admin, reading, public) for route in router.routes
+]
+
+
+async def _model(request: Request, query: PinQuery) -> ServedModel:
+    """Return the version that serves, or the one that the caller pins."""
+    registry = service_of(request).registry
+    active, pinned = registry.active, query.model_version
+    if pinned is None or pinned == active.version:
+        return active
+    return await asyncio.to_thread(registry.load, pinned)
+
+
+async def _submission(request: Request) -> Submission:
+    """Read a training request, from JSON at once or from CSV as it arrives."""
+    media_type = bodies.media_type(request)
+    if media_type == bodies.CSV_TYPE:
+        with service_of(request).uploads.turn(request):
+            return await _csv_submission(request)
+    _query(request, NoQuery)
+    body = await bodies.read(request, bodies.MAX_JSON_BYTES)
+    if body and media_type != bodies.JSON_TYPE:
+        raise bodies.MediaTypeError("expected application/json or text/csv")
+    return submission.from_json(body)
+
+
+async def _csv_submission(request: Request) -> Submission:
+    query = _query(request, TrainQuery)
+    reader = CsvReader(labelled=True, max_rows=submission.MAX_ROWS)
+    async for chunk in bodies.slices(request, bodies.MAX_CSV_BYTES):
+        reader.feed(chunk)
+        await asyncio.sleep(0)  # others' turn
+    table = await asyncio.to_thread(reader.finish)
+    return await asyncio.to_thread(submission.from_csv, table, query)
+
+
+def _query(request: Request, schema: type[QueryT]) -> QueryT:
+    """Read the query parameters; their errors are told as FastAPI tells them."""
+    if not request.scope["query_string"]:
+        return schema()
+    try:
+        return schema.model_validate_strings(dict(request.query_params))
+    except ValidationError as error:
+        details = error.errors(include_url=False, include_input=False)
+        located = [{**one, "loc": ("query", *one["loc"])} for one in details]
+        raise RequestValidationError(located) from error

@@ -1,0 +1,159 @@
+"""Who may do what: scopes, keys, and the origins and hosts that browsers send.
+
+Two scopes need a key where one is configured: `predict` (predicting, reading jobs and
+models) and `admin` (everything that changes state). An admin key opens both.
+"""
+
+import hashlib
+import hmac
+import ipaddress
+from collections.abc import Iterable, Mapping
+from enum import Enum
+from functools import lru_cache
+from typing import Final
+
+from starlette.types import Scope as Connection
+
+from app.settings import Settings
+
+LOCAL_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
+
+
+class Scope(Enum):
+    """What a route asks of its caller."""
+
+    OPEN = "open"
+    DOCS = "docs"
+    PREDICT = "predict"
+    ADMIN = "admin"
+
+
+class UnauthenticatedError(Exception):
+    """No key was sent, or a wrong one."""
+
+
+class ForbiddenError(Exception):
+    """The key does not reach this far."""
+
+
+class ForeignOriginError(Exception):
+    """Another site's page sent this request."""
+
+
+class ForeignHostError(Exception):
+    """The Host is not a name of this machine's loopback."""
+
+
+class Guard:
+    """Decides from the headers and the local address of a connection."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Keep the digests of the configured keys."""
+        self._admin = frozenset(map(_digest, settings.all_admin_keys()))
+        self._predict = frozenset(map(_digest, settings.all_predict_keys()))
+        self._has_open_docs = settings.public_docs
+        self._hosts = LOCAL_HOSTS | {host.lower() for host in settings.allowed_hosts}
+
+    def check_host(
+        self, connection: Connection, headers: Mapping[bytes, bytes]
+    ) -> None:
+        """Refuse a foreign name on a loopback connection (DNS rebinding).
+
+        Raises:
+            ForeignHostError: The Host is not among the allowed ones.
+        """
+        if _is_loopback(connection):
+            host = headers.get(b"host", b"").decode("latin-1").lower()
+            if _without_port(host) not in self._hosts:
+                raise ForeignHostError(
+                    "this Host is not answered on loopback; "
+                    "OFFSETNET_ALLOWED_HOSTS adds names"
+                )
+
+    def check(
+        self, scope: Scope, connection: Connection, headers: Mapping[bytes, bytes]
+    ) -> None:
+        """Let the caller of a route pass, or say why not.
+
+        Raises:
+            UnauthenticatedError: A key is needed and none that fits was sent.
+            ForbiddenError: The key is for predicting only.
+            ForeignOriginError: A change of state is asked for by another site.
+        """
+        if scope is Scope.ADMIN:
+            _check_origin(headers)
+            self._check_admin(connection, headers)
+        elif (scope is Scope.PREDICT and self._predict) or (
+            scope is Scope.DOCS and not self._has_open_docs
+        ):
+            self._check_predict(headers)
+
+    def _check_admin(
+        self, connection: Connection, headers: Mapping[bytes, bytes]
+    ) -> None:
+        if not self._admin:
+            if _is_loopback(connection) and not _is_forwarded(headers):
+                return
+            raise UnauthenticatedError(
+                "without OFFSETNET_ADMIN_KEY this works on loopback only"
+            )
+        key = _sent_key(headers)
+        if _is_among(key, self._predict) and not _is_among(key, self._admin):
+            raise ForbiddenError("this key may predict and read only")
+        if not _is_among(key, self._admin):
+            raise UnauthenticatedError("a valid key is needed")
+
+    def _check_predict(self, headers: Mapping[bytes, bytes]) -> None:
+        if not _is_among(_sent_key(headers), self._predict | self._admin):
+            raise UnauthenticatedError("a valid key is needed")
+
+
+def _digest(key: bytes) -> bytes:
+    return hashlib.sha256(key).digest()
+
+
+def _is_among(key: bytes | None, digests: Iterable[bytes]) -> bool:
+    """Compare in constant time, with every digest."""
+    digest = _digest(key or b"")
+    matches = [hmac.compare_digest(digest, known) for known in digests]
+    return key is not None and any(matches)
+
+
+def _sent_key(headers: Mapping[bytes, bytes]) -> bytes | None:
+    scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
+    if scheme.lower() == b"bearer":
+        return token.strip()
+    return headers.get(b"x-api-key")
+
+
+def _check_origin(headers: Mapping[bytes, bytes]) -> None:
+    if headers.get(b"sec-fetch-site") == b"cross-site":
+        raise ForeignOriginError("a page of another site may not change anything here")
+    origin = headers.get(b"origin")
+    if origin is not None and origin.partition(b"://")[2] != headers.get(b"host"):
+        raise ForeignOriginError("the Origin is not this server")
+
+
+def _is_forwarded(headers: Mapping[bytes, bytes]) -> bool:
+    """Whether a proxy passes somebody else's request on."""
+    return b"x-forwarded-for" in headers or b"forwarded" in headers
+
+
+def _is_loopback(connection: Connection) -> bool:
+    server = connection.get("server")
+    return server is not None and _is_loopback_address(server[0])
+
+
+@lru_cache(maxsize=64)
+def _is_loopback_address(host: str) -> bool:
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return (mapped or address).is_loopback
+
+
+def _without_port(host: str) -> str:
+    name, colon, port = host.rpartition(":")
+    return name if colon and port.isdigit() else host

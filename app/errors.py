@@ -1,0 +1,212 @@
+"""Errors as answers: the one table from exceptions to problems (RFC 9457)."""
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, Final, NamedTuple
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+from pydantic_core import to_json
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Match
+
+from app.auth import (
+    ForbiddenError,
+    ForeignHostError,
+    ForeignOriginError,
+    UnauthenticatedError,
+)
+from app.bodies import (
+    BodyTooLargeError,
+    ContentCodingError,
+    MediaTypeError,
+    UploadBusyError,
+)
+from app.jobs import QueueFullError, UnknownJobError
+from app.registry import NotReadyError, UnknownVersionError
+from app.submission import SingleClassError, WorkBudgetError
+from model import ArtifactError, CsvEncodingError, CsvError
+
+MAX_ERRORS: Final = 20
+
+
+class NoPageError(Exception):
+    """There is no such page."""
+
+
+class Problem(NamedTuple):
+    """One kind of problem; its page is /problems/<slug>."""
+
+    status: int
+    slug: str
+    title: str
+    headers: Mapping[str, str] = {}
+
+
+_RETRY: Final = {"Retry-After": "1"}
+_CLOSE: Final = {"Connection": "close"}
+
+STORAGE: Final = Problem(503, "storage", "The database does not answer", _RETRY)
+NOT_FOUND: Final = Problem(404, "not-found", "Nothing is here")
+INVALID: Final = Problem(422, "invalid", "The request breaks a rule")
+MALFORMED: Final = Problem(400, "malformed", "The body cannot be read")
+INTERNAL: Final = Problem(500, "internal", "This is a bug")
+
+PROBLEMS: Final[dict[type[Exception], Problem]] = {
+    ForeignHostError: Problem(400, "foreign-host", "The Host is not answered here"),
+    ClientDisconnect: Problem(400, "disconnected", "The client left"),
+    CsvEncodingError: MALFORMED,
+    UnauthenticatedError: Problem(
+        401, "unauthenticated", "A key is needed", {"WWW-Authenticate": "Bearer"}
+    ),
+    ForbiddenError: Problem(403, "forbidden", "The key does not reach this far"),
+    ForeignOriginError: Problem(403, "foreign-origin", "Another site sent this"),
+    NoPageError: NOT_FOUND,
+    UnknownJobError: NOT_FOUND,
+    UnknownVersionError: NOT_FOUND,
+    BodyTooLargeError: Problem(413, "too-large", "The body is too large", _CLOSE),
+    MediaTypeError: Problem(
+        415,
+        "media-type",
+        "The body's type is not read here",
+        {"Accept-Post": "application/json, text/csv"},
+    ),
+    ContentCodingError: Problem(
+        415,
+        "content-coding",
+        "The body may not be compressed",
+        {"Accept-Encoding": "identity"},
+    ),
+    CsvError: INVALID,
+    ValidationError: INVALID,
+    RequestValidationError: INVALID,
+    SingleClassError: Problem(422, "single-class", "Both labels are needed"),
+    WorkBudgetError: Problem(422, "work-budget", "The training would take too long"),
+    QueueFullError: Problem(503, "queue-full", "Too many jobs wait", _RETRY),
+    UploadBusyError: Problem(503, "upload-busy", "Another upload is read", _RETRY),
+    NotReadyError: Problem(503, "not-ready", "No version is loaded", _RETRY),
+    ArtifactError: Problem(503, "damaged-version", "The version is damaged", _RETRY),
+    DBAPIError: STORAGE,
+    PoolTimeoutError: STORAGE,
+    Exception: INTERNAL,
+}
+_SPEAKING: Final = tuple(  # whose messages are written for the client
+    kind for kind in PROBLEMS if kind.__module__.startswith("app.")
+)
+METHOD: Final = Problem(405, "method-not-allowed", "The method is not allowed here")
+
+BY_SLUG: Final = {
+    problem.slug: problem for problem in (*PROBLEMS.values(), MALFORMED, METHOD)
+}
+
+
+def install(app: FastAPI) -> None:
+    """Make the app answer every exception of the table with its problem."""
+    for error_type in PROBLEMS:
+        app.add_exception_handler(error_type, _answer)
+    app.add_exception_handler(HTTPException, _answer_http)
+
+
+def respond(
+    problem: Problem,
+    request_id: str,
+    detail: str,
+    errors: Sequence[Mapping[str, Any]] = (),
+) -> Response:
+    """Return the problem as a response; `detail` and `errors` never echo input."""
+    body = {
+        "type": f"/problems/{problem.slug}",
+        "title": problem.title,
+        "status": problem.status,
+        "detail": detail,
+        "instance": f"urn:offsetnet:request:{request_id}",
+        "code": problem.slug,
+        "request_id": request_id,
+    }
+    return Response(
+        to_json(body | ({"errors": errors} if errors else {})),
+        problem.status,
+        problem.headers,
+        "application/problem+json",
+    )
+
+
+async def _answer(request: Request, error: Exception) -> Response:
+    problem, errors = _find(type(error)), _errors(error)
+    if problem is INVALID and errors[0]["code"] == "json_invalid":
+        problem, detail, errors = MALFORMED, errors[0]["detail"], []
+    elif problem is INVALID and errors[0].get("parameter") in request.path_params:
+        problem, detail, errors = NOT_FOUND, "there is no such number", []
+    elif errors or not isinstance(error, _SPEAKING):
+        detail = problem.title
+    else:
+        detail = str(error)
+    response = respond(problem, request.state.request_id, detail, errors)
+    if problem is INTERNAL:  # answered outside the layer that adds this header
+        response.headers["X-Request-ID"] = request.state.request_id
+    return response
+
+
+async def _answer_http(request: Request, error: Exception) -> Response:
+    """Answer what the router refuses: an unknown path or method."""
+    problem = NOT_FOUND
+    if getattr(error, "status_code", None) == HTTPStatus.METHOD_NOT_ALLOWED:
+        problem = METHOD._replace(headers={"Allow": ", ".join(_methods(request))})
+    return respond(problem, request.state.request_id, problem.title)
+
+
+def _methods(request: Request) -> list[str]:
+    """Return every method of the path, where the router tells one route's only."""
+    routes = [
+        route
+        for route in request.app.routes
+        if route.matches(request.scope)[0] is not Match.NONE
+    ]
+    each = (getattr(route, "methods", None) or set() for route in routes)
+    methods = set().union(*each) or {"GET"}  # a file below /static matches none
+    return sorted(methods | ({"HEAD"} if "GET" in methods else set()))
+
+
+def _find(error_type: type[Exception]) -> Problem:
+    """Return the problem of the nearest class in the table."""
+    return next(PROBLEMS[base] for base in error_type.__mro__ if base in PROBLEMS)
+
+
+def _errors(error: Exception) -> list[dict[str, Any]]:
+    """Return the first faults, each with where it is, its code, and a sentence."""
+    if isinstance(error, CsvError):
+        return [fault._asdict() for fault in error.errors]
+    if isinstance(error, ValidationError):
+        faults = error.errors(
+            include_url=False, include_context=False, include_input=False
+        )
+        return [_fault(fault, _pointer(fault)) for fault in faults[:MAX_ERRORS]]
+    if isinstance(error, RequestValidationError):
+        return [
+            _fault(fault, _parameter(fault)) for fault in error.errors()[:MAX_ERRORS]
+        ]
+    return []
+
+
+def _fault(fault: Mapping[str, Any], where: Mapping[str, str]) -> dict[str, Any]:
+    return {**where, "code": fault["type"], "detail": fault["msg"]}
+
+
+def _known(fault: Mapping[str, Any]) -> tuple[int | str, ...]:
+    """Return the fault's place, without the name of a key that is not ours."""
+    place = tuple(fault["loc"])
+    return place[:-1] if fault["type"] == "extra_forbidden" else place
+
+
+def _pointer(fault: Mapping[str, Any]) -> dict[str, str]:
+    return {"pointer": "".join(f"/{part}" for part in _known(fault))}
+
+
+def _parameter(fault: Mapping[str, Any]) -> dict[str, str]:
+    _, *name = _known(fault)
+    return {"parameter": str(name[0])} if name else {}

@@ -1,0 +1,133 @@
+"""The answers that the documentation shows, as the service gave them."""
+
+from typing import Any, Final
+
+_CONFIG: Final = {
+    "hidden_units": 2,
+    "loss": "mse",
+    "learning_rate": 0.1,
+    "momentum": 0.0,
+    "batch_size": 1,
+    "epochs": 1000,
+    "patience": None,
+    "standardize": False,
+    "shuffle": False,
+    "holdout": 0.0,
+    "seed": 0,
+}
+_DATASET_SHA256: Final = (
+    "3dc82b62854cc1d445f86fff245b1f628b07f91a47822ee5f0803e779413038c"
+)
+_EMILY: Final = {
+    "probability": 0.9490425525427413,
+    "label": "F",
+    "extrapolating": False,
+}
+_JOB: Final = {
+    "id": 1,
+    "state": "succeeded",
+    "outcome": "promoted",
+    "reason": None,
+    "attempt": 1,
+    "epoch": 1000,
+    "epochs": 1000,
+    "progress": 1.0,
+    "train_loss": 0.0024022498548124144,
+    "holdout_loss": None,
+    "eta_seconds": None,
+    "history": [[8, 0.2564570012636824, None], [1000, 0.0024022498548124144, None]],
+    "rows": 4,
+    "dataset_sha256": _DATASET_SHA256,
+    "config": _CONFIG,
+    "promote": "always",
+    "note": None,
+    "warnings": [],
+    "metrics": None,
+    "model_version": 2,
+    "created_at": "2026-11-24T06:43:14.402987Z",
+    "started_at": "2026-11-24T06:43:15.051000Z",
+    "finished_at": "2026-11-24T06:43:15.496000Z",
+    "links": {"self": "/train/1", "model": "/models/2"},
+}
+_QUEUED: Final = _JOB | {
+    "state": "queued",
+    "outcome": None,
+    "attempt": 0,
+    "epoch": 0,
+    "progress": 0.0,
+    "train_loss": None,
+    "history": [],
+    "model_version": None,
+    "started_at": None,
+    "finished_at": None,
+    "links": {"self": "/train/1", "model": None},
+}
+_MODEL: Final = {
+    "version": 1,
+    "active": True,
+    "created_at": "2026-11-24T06:43:14.217995Z",
+    "metrics": {
+        "mse": 0.0024022498548124144,
+        "log_loss": 0.0494372092010224,
+        "accuracy": 1.0,
+        "calibration_error": 0.0481930980961493,
+    },
+    "config": _CONFIG,
+    "parent": None,
+    "job": None,
+    "sha256": "94a4d02ef142d2d8b366d09450c2d55048e7db1c548f2f2a48892c17a381ea0a",
+    "dataset_sha256": _DATASET_SHA256,
+    "rows": 4,
+    "note": None,
+}
+
+ANSWERS: Final[dict[str, Any]] = {
+    "predict": {**_EMILY, "model_version": 1},
+    "predict_batch": {"predictions": [_EMILY, _EMILY], "model_version": 1},
+    "train": _QUEUED,
+    "list_jobs": {"jobs": [_JOB], "next": None},
+    "get_job": _JOB,
+    "list_models": {"models": [_MODEL], "generation": 1},
+    "get_active_model": {**_MODEL, "previous": None},
+    "get_model": _MODEL,
+    "livez": {"live": True},
+    "readyz": {"ready": True, "degraded": False},
+    "version": {"version": "0.1.0", "model_version": 1},
+    "index": {
+        "status": "alive",
+        "docs": "/docs",
+        "openapi": "/openapi.json",
+        "predict": "/predict",
+        "train": "/train",
+        "models": "/models",
+    },
+    "problem": {
+        "code": "invalid",
+        "title": "The request breaks a rule",
+        "status": 422,
+    },
+}
+"""By operation; a download of weights has no example."""
+
+BATCH_CSV: Final = """\
+weight_lb,height_in,probability,label,extrapolating
+128,63,0.9490425525427413,F,false
+155,68,0.04010124064745512,M,false
+"""
+
+PROBLEM: Final[dict[str, Any]] = {
+    "type": "/problems/invalid",
+    "title": "The request breaks a rule",
+    "status": 422,
+    "detail": "The request breaks a rule",
+    "instance": "urn:offsetnet:request:7f87d5a3b20c8584",
+    "code": "invalid",
+    "request_id": "7f87d5a3b20c8584",
+    "errors": [
+        {
+            "pointer": "/weight_offset",
+            "code": "finite_number",
+            "detail": "Input should be a finite number",
+        }
+    ],
+}

@@ -1,0 +1,64 @@
+"""Files that the command line reads and writes."""
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from model import MAX_ARTIFACT_BYTES, CsvReader, Table
+
+MAX_ROWS: Final = 1_000_000
+
+_SLICE_BYTES: Final = 64 * 1024
+
+
+def read_csv(path: Path, *, labelled: bool) -> Table:
+    """Read the people of a CSV, slice by slice.
+
+    Raises:
+        CsvError: The table breaks a rule.
+        OSError: The file cannot be read.
+    """
+    reader = CsvReader(labelled=labelled, max_rows=MAX_ROWS)
+    with path.open("rb") as file:
+        while content := file.read(_SLICE_BYTES):
+            reader.feed(content)
+    return reader.finish()
+
+
+def read_bounded(path: Path) -> bytes:
+    """Read an artifact's file, and no more than tells that it is too large.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    with path.open("rb") as file:
+        return file.read(MAX_ARTIFACT_BYTES + 1)
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replace a file as a whole, so that no crash leaves half of it.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
+    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+        temporary = Path(file.name)
+        try:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+            temporary.chmod(0o644)
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink()
+            raise
+    _sync_folder(path.parent)
+
+
+def _sync_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

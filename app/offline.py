@@ -1,0 +1,181 @@
+"""What the command line does by itself, without a server: train and predict."""
+
+import hashlib
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, NoReturn
+
+import typer
+from pydantic import ValidationError
+
+from app import prediction, terminal
+from app.files import read_bounded, read_csv, write_atomically
+from app.registry import ServedModel
+from app.schemas import ConfigChanges, TrainQuery
+from app.terminal import notices, output
+from model import (
+    ARTICLE_CONFIG,
+    ARTICLE_PEOPLE,
+    Artifact,
+    ArtifactError,
+    CsvError,
+    Dataset,
+    DivergedError,
+    Epoch,
+    Table,
+    TrainingConfig,
+    load,
+    load_shipped,
+    save,
+    train,
+)
+
+ARTICLE_STEP: Final = 10  # epochs between two of the article's lines
+
+
+def train_file(
+    path: Path | None,
+    settings: Mapping[str, object],
+    *,
+    save_to: Path | None,
+    draw_curve: bool,
+    as_json: bool,
+) -> None:
+    """Train on a CSV, or without one on the article's people, and show the result."""
+    if save_to and not save_to.parent.is_dir():
+        fail(f"{save_to.parent}: not a folder")  # before hours of training are lost
+    is_article = path is None
+    data = ARTICLE_PEOPLE if path is None else _read_people(path)
+    defaults = ARTICLE_CONFIG if is_article else TrainingConfig()
+    config = _changes(settings).apply_to(defaults).for_rows(len(data))
+    history = _train(data, config, has_article_lines=is_article and not as_json)
+    artifact = Artifact.of_training(history[-1].params, data, config)
+    content = save(artifact)
+    if save_to:
+        _write(save_to, content)
+    if draw_curve:
+        output.print(terminal.loss_curve(history))
+    if as_json:
+        sha256 = hashlib.sha256(content).hexdigest()
+        _print_json(terminal.as_json(artifact, history[-1], sha256=sha256))
+        return
+    output.print(str(artifact.params))
+    for line in terminal.strangers(artifact) if is_article else []:
+        output.print(line)
+    output.print(terminal.metrics_table(artifact))
+
+
+def predict_file(weights: Path | None, path: Path) -> None:
+    """Write the CSV again with an answer in each row."""
+    artifact, table = _read_artifact(weights), _read_table(path, labelled=False)
+    with terminal.progress_bar("row") as bar:
+        task = bar.add_task("", total=len(table.values))
+        for number, line in enumerate(prediction.csv_lines(artifact, table)):
+            sys.stdout.write(line)
+            bar.update(task, completed=number)
+
+
+def predict_person(
+    weights: Path | None, person: Mapping[str, float], *, as_json: bool
+) -> None:
+    """Show the answer for one person, given as the HTTP request gives it."""
+    model = ServedModel(version=0, artifact=_read_artifact(weights))
+    body = json.dumps(person).encode()
+    try:
+        answer = json.loads(prediction.predict(model, body, with_explanation=False))
+    except ValidationError as error:
+        usage(_first_fault(error))
+    del answer["model_version"]
+    if as_json:
+        _print_json(answer)
+    else:
+        note = " (nobody in training was out there)" if answer["extrapolating"] else ""
+        output.print(f"{answer['label']}, P(F) = {answer['probability']:.3f}{note}")
+
+
+def usage(message: str) -> NoReturn:
+    """Say that the command was called wrongly, and end with status 2."""
+    raise typer.BadParameter(message)
+
+
+def fail(*lines: str) -> NoReturn:
+    """Say what went wrong, and end with status 1."""
+    for line in lines:
+        notices.print(line, style="red", markup=False)
+    raise typer.Exit(1)
+
+
+def _train(
+    data: Dataset, config: TrainingConfig, *, has_article_lines: bool
+) -> list[Epoch]:
+    """Train with a bar, or as the article does with a line every ten epochs."""
+    history = []
+    try:
+        with terminal.progress_bar("epoch") as bar:
+            task = bar.add_task("", total=config.epochs)
+            for epoch in train(data, config):
+                history.append(epoch)
+                losses = terminal.describe_losses(epoch)
+                bar.update(task, completed=epoch.number, description=losses)
+                if has_article_lines and epoch.number % ARTICLE_STEP == 1:
+                    number = epoch.number - 1  # the article counts from 0
+                    output.print(f"Epoch {number} loss: {epoch.train_loss:.3f}")
+    except DivergedError as error:
+        fail(f"the training diverged: {error}")
+    return history
+
+
+def _changes(parameters: Mapping[str, object]) -> ConfigChanges:
+    given = {
+        name: str(value)
+        for name, value in parameters.items()
+        if name in ConfigChanges.model_fields and value is not None
+    }
+    try:
+        return TrainQuery.model_validate_strings(given)
+    except ValidationError as error:
+        usage(_first_fault(error))
+
+
+def _read_people(path: Path) -> Dataset:
+    data = _read_table(path, labelled=True).to_dataset()
+    if not data.has_both_classes:
+        fail(f"{path}: at least one F and one M are needed")
+    return data
+
+
+def _read_table(path: Path, *, labelled: bool) -> Table:
+    try:
+        return read_csv(path, labelled=labelled)
+    except CsvError as error:
+        fail(*(f"{path}: {fault}" for fault in error.errors))
+    except OSError as error:
+        fail(f"{path}: {error.strerror}")
+
+
+def _read_artifact(path: Path | None) -> Artifact:
+    try:
+        return load(load_shipped() if path is None else read_bounded(path))
+    except ArtifactError as error:
+        fail(f"{path or 'the shipped weights'}: {error}")
+    except OSError as error:
+        fail(f"{path}: {error.strerror}")
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        write_atomically(path, content)
+    except OSError as error:
+        fail(f"{path}: {error.strerror}")
+
+
+def _first_fault(error: ValidationError) -> str:
+    fault = error.errors(include_url=False, include_input=False)[0]
+    name = "-".join(str(part) for part in fault["loc"]).replace("_", "-")
+    return f"--{name}: {fault['msg']}"
+
+
+def _print_json(value: object) -> None:
+    output.print_json(json.dumps(value))

@@ -1,0 +1,167 @@
+"""The OpenAPI document of what FastAPI does not see: bodies read as bytes.
+
+Their schemas come from the same readers that validate them, their examples work as
+pasted.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel, TypeAdapter
+
+from app.bodies import CSV_TYPE, JSON_TYPE
+from app.examples import ANSWERS, BATCH_CSV, PROBLEM
+from app.schemas import SHAPES, PinQuery, PredictQuery, TrainQuery
+from app.views import ProblemBody
+
+DESCRIPTION: Final = """\
+Two numbers go in: a person's weight as an offset from 135 lb and height as an offset
+from 66 in. One comes out: the probability of label `F`. The network behind it retrains
+in the background while it goes on answering.
+
+Numbers are strict, unknown keys are refused, and of a key that stands twice the last
+wins. Every error outside the documentation is `application/problem+json`.
+"""
+
+_PEOPLE: Final[dict[str, dict[str, Any]]] = {
+    "offsets": {"weight_offset": -7, "height_offset": -3},
+    "imperial": {"weight_lb": 128, "height_in": 63},
+    "metric": {"weight_kg": 58.06, "height_cm": 160.02},
+}
+_FOUR: Final = [
+    {"weight_offset": -2, "height_offset": -1, "label": "F"},
+    {"weight_offset": 25, "height_offset": 6, "label": "M"},
+    {"weight_offset": 17, "height_offset": 4, "label": "M"},
+    {"weight_offset": -15, "height_offset": -6, "label": "F"},
+]
+_TRAIN_EXAMPLES: Final = {
+    "article": {},
+    "examples": {"examples": _FOUR, "config": {"epochs": 200}, "note": "four people"},
+}
+_BATCH_CSV: Final = "weight_lb,height_in\n128,63\n155,68\n"
+_TRAIN_CSV: Final = (
+    "weight_lb,height_in,label\n133,65,F\n160,72,M\n152,70,M\n120,60,F\n"
+)
+
+
+_SCHEMA_KEYS: Final = {
+    "type",
+    "enum",
+    "anyOf",
+    "minimum",
+    "maximum",
+    "exclusiveMinimum",
+    "exclusiveMaximum",
+    "maxLength",
+}
+_READERS: Final = {
+    kind: [getattr(shape, kind) for shape in SHAPES]
+    for kind in ("person", "batch", "train")
+}
+_PROBLEM_SCHEMA: Final = TypeAdapter.json_schemas(
+    [("problem", "serialization", TypeAdapter(ProblemBody))],
+    ref_template="#/components/schemas/{model}",
+)[1]["$defs"]
+_REFERENCES, _DEFINITIONS = TypeAdapter.json_schemas(
+    [
+        ((kind, index), "validation", reader)
+        for kind, readers in _READERS.items()
+        for index, reader in enumerate(readers)
+    ],
+    ref_template="#/components/schemas/{model}",
+)
+
+
+def _json(kind: str, examples: Mapping[str, Any]) -> dict[str, Any]:
+    shapes = range(len(_READERS[kind]))
+    return {
+        "schema": {
+            "anyOf": [_REFERENCES[(kind, index), "validation"] for index in shapes]
+        },
+        "examples": {name: {"value": value} for name, value in examples.items()},
+    }
+
+
+def _csv(example: str) -> dict[str, Any]:
+    return {"schema": {"type": "string"}, "example": example}
+
+
+def _operation(
+    query: type[BaseModel], content: Mapping[str, Any], *, needs_body: bool = True
+) -> dict[str, Any]:
+    """Describe an endpoint that reads its own body and query."""
+    schema = query.model_json_schema()
+    parameters = [
+        {
+            "name": name,
+            "in": "query",
+            "description": described["description"],
+            # without the default, which the page would fill in and send
+            "schema": {k: v for k, v in described.items() if k in _SCHEMA_KEYS},
+        }
+        for name, described in schema.get("properties", {}).items()
+    ]
+    body = {"required": needs_body, "content": content}
+    return {"parameters": parameters, "requestBody": body}
+
+
+PREDICT: Final = _operation(PredictQuery, {JSON_TYPE: _json("person", _PEOPLE)})
+PREDICT_BATCH: Final = _operation(
+    PinQuery,
+    {
+        JSON_TYPE: _json("batch", {"offsets": {"instances": [_PEOPLE["offsets"]] * 2}}),
+        CSV_TYPE: _csv(_BATCH_CSV),
+    },
+)
+TRAIN: Final = _operation(
+    TrainQuery,
+    {JSON_TYPE: _json("train", _TRAIN_EXAMPLES), CSV_TYPE: _csv(_TRAIN_CSV)},
+    needs_body=False,
+)
+
+
+def document(app: FastAPI) -> dict[str, Any]:
+    """Return the app's OpenAPI document, made once."""
+    if app.openapi_schema is None:
+        schema = get_openapi(
+            title=app.title,
+            version=app.version,
+            description=DESCRIPTION,
+            routes=app.routes,
+            license_info=app.license_info,
+        )
+        schemas = schema["components"]["schemas"]
+        schemas |= _DEFINITIONS["$defs"] | _PROBLEM_SCHEMA
+        del schemas["HTTPValidationError"], schemas["ValidationError"]
+        schema["components"]["securitySchemes"] = {
+            "key": {"type": "http", "scheme": "bearer"}
+        }
+        schema["security"] = [{}, {"key": []}]  # whether one is needed is a setting
+        for methods in schema["paths"].values():
+            for operation in methods.values():
+                _complete(operation)
+        app.openapi_schema = schema
+    return app.openapi_schema
+
+
+def _complete(operation: dict[str, Any]) -> None:
+    """Give an operation its answer's example, and problems for FastAPI's errors."""
+    responses = operation["responses"]
+    responses.pop("422", None)
+    responses["default"] = {
+        "description": "A problem",
+        "content": {
+            "application/problem+json": {
+                "schema": {"$ref": "#/components/schemas/ProblemBody"},
+                "example": PROBLEM,
+            }
+        },
+    }
+    if operation["operationId"] in ANSWERS:
+        for status in responses.keys() & {"200", "202"}:
+            content = responses[status]["content"]
+            content[JSON_TYPE]["example"] = ANSWERS[operation["operationId"]]
+            if CSV_TYPE in content:
+                content[CSV_TYPE]["example"] = BATCH_CSV

@@ -1,0 +1,43 @@
+"""The documentation page: Swagger UI from the package's own files."""
+
+from importlib.resources import files
+from typing import Any, Final
+
+from fastapi import APIRouter, Request, Response
+from starlette.responses import FileResponse, JSONResponse
+from starlette.routing import Mount
+from starlette.staticfiles import StaticFiles
+
+from app.routing import DocsRoute
+
+STATIC: Final = files("app").joinpath("static")
+CONTENT_SECURITY_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; connect-src 'self'; img-src 'self' data:; "
+    "style-src 'self' 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
+)
+
+docs = APIRouter(route_class=DocsRoute, include_in_schema=False)
+
+
+@docs.get("/docs")
+async def show_docs(request: Request) -> Response:
+    """Show Swagger UI."""
+    del request
+    return FileResponse(
+        str(STATIC.joinpath("docs.html")),
+        headers={"Content-Security-Policy": CONTENT_SECURITY_POLICY},
+        media_type="text/html",
+    )
+
+
+@docs.get("/openapi.json")
+async def show_openapi(request: Request) -> Response:
+    """Return the OpenAPI document."""
+    return JSONResponse(request.app.openapi())
+
+
+ROUTES: Final[list[Any]] = [
+    *docs.routes,
+    Mount("/static", StaticFiles(packages=[("app", "static")]), name="static"),
+]

@@ -1,0 +1,95 @@
+"""Prediction: from a request's bytes and the version that serves to the answer's."""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import numpy as np
+from pydantic_core import to_json
+
+from app.registry import ServedModel
+from app.schemas import MAX_INSTANCES, shape_of
+from model import (
+    LABEL_THRESHOLD,
+    LABELS,
+    Artifact,
+    CsvReader,
+    Floats,
+    Table,
+    explain,
+    predict_proba,
+)
+
+CSV_COLUMNS: Final = ("probability", "label", "extrapolating")
+
+
+def predict(model: ServedModel, body: bytes, *, with_explanation: bool) -> bytes:
+    """Answer for one person.
+
+    Raises:
+        pydantic.ValidationError: The body is not JSON or not a person.
+    """
+    shape = shape_of(body)
+    person = shape.person.validate_json(body)
+    X = shape.units.to_offsets(
+        np.array([[person[column] for column in shape.units.columns]])
+    )
+    answer = {**_answers(model.artifact, X)[0], "model_version": model.version}
+    if with_explanation:
+        explanation = explain(model.artifact.params, *X[0].tolist())
+        answer["explanation"] = explanation._asdict()
+    return to_json(answer)
+
+
+def predict_batch(model: ServedModel, body: bytes) -> bytes:
+    """Answer for up to 1,000 people as JSON, in order.
+
+    Raises:
+        pydantic.ValidationError: The body is not JSON or breaks its schema.
+    """
+    shape = shape_of(body)
+    instances = shape.batch.validate_json(body)["instances"]
+    columns = shape.units.columns
+    values = [[person[column] for column in columns] for person in instances]
+    answers = _answers(model.artifact, shape.units.to_offsets(np.array(values)))
+    return to_json({"predictions": answers, "model_version": model.version})
+
+
+def predict_csv(model: ServedModel, body: bytes) -> bytes:
+    """Answer for up to 1,000 people as CSV: their columns, then ours.
+
+    Raises:
+        CsvError: The table breaks a rule.
+    """
+    reader = CsvReader(labelled=False, max_rows=MAX_INSTANCES)
+    reader.feed(body)
+    return "".join(csv_lines(model.artifact, reader.finish())).encode()
+
+
+def csv_lines(artifact: Artifact, table: Table) -> Iterator[str]:
+    """Yield the lines of a CSV: the table's columns as they came, then ours."""
+    yield ",".join((*table.header, *CSV_COLUMNS)) + "\n"
+    X = table.to_offsets()
+    order = [table.units.columns.index(name) for name in table.header]
+    for start in range(0, len(X), MAX_INSTANCES):
+        rows = slice(start, start + MAX_INSTANCES)
+        answers = _answers(artifact, X[rows])
+        people = table.values[rows, order].tolist()
+        for numbers, answer in zip(people, answers, strict=True):
+            cells = [repr(number).removesuffix(".0") for number in numbers]
+            cells += [repr(answer["probability"]), answer["label"]]
+            cells += [str(answer["extrapolating"]).lower()]
+            yield ",".join(cells) + "\n"
+
+
+def _answers(artifact: Artifact, X: Floats) -> list[dict[str, Any]]:
+    """Return the answer for each row of offsets X (N, 2)."""
+    P = predict_proba(artifact.params, X).tolist()
+    outside = artifact.ranges.outside(X).tolist()
+    return [
+        {
+            "probability": p,
+            "label": LABELS[p >= LABEL_THRESHOLD],
+            "extrapolating": is_outside,
+        }
+        for p, is_outside in zip(P, outside, strict=True)
+    ]

@@ -1,0 +1,244 @@
+"""The schemas of requests: what their bytes may be.
+
+Numbers are strict: no strings, booleans, NaN or infinity. Unknown keys are refused;
+of a key that stands twice the last wins. A person is written in one of three shapes,
+told apart by their keys.
+"""
+
+import json
+import re
+from dataclasses import fields, replace
+from typing import Annotated, Any, Final, Generic, Literal, NamedTuple, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    WithJsonSchema,
+    with_config,
+)
+from pydantic_core import PydanticCustomError
+from typing_extensions import TypedDict
+
+from model import (
+    ARTICLE_CONFIG,
+    IMPERIAL,
+    METRIC,
+    OFFSETS,
+    TrainingConfig,
+    Units,
+)
+
+MAX_INSTANCES: Final = 1_000
+MAX_EXAMPLES: Final = 6_500  # more do not fit into the bytes that JSON may have
+STRICT: Final = ConfigDict(extra="forbid", strict=True)
+
+
+def _number(units: Units, index: int, description: str) -> Any:
+    lowest, highest = units.limits[index]
+    bounds = {"ge": lowest} if lowest < 0 else {"gt": 0}
+    return Field(**bounds, le=highest, allow_inf_nan=False, description=description)
+
+
+WeightOffset = Annotated[float, _number(OFFSETS, 0, "weight in lb, less 135")]
+HeightOffset = Annotated[float, _number(OFFSETS, 1, "height in inches, less 66")]
+WeightLb = Annotated[float, _number(IMPERIAL, 0, "weight in lb")]
+HeightIn = Annotated[float, _number(IMPERIAL, 1, "height in inches")]
+WeightKg = Annotated[float, _number(METRIC, 0, "weight in kg")]
+HeightCm = Annotated[float, _number(METRIC, 1, "height in cm")]
+Label = Literal["F", "M"]
+
+
+@with_config(STRICT)
+class OffsetPerson(TypedDict):
+    """A person as offsets, the network's own form."""
+
+    weight_offset: WeightOffset
+    height_offset: HeightOffset
+
+
+@with_config(STRICT)
+class ImperialPerson(TypedDict):
+    """A person in pounds and inches."""
+
+    weight_lb: WeightLb
+    height_in: HeightIn
+
+
+@with_config(STRICT)
+class MetricPerson(TypedDict):
+    """A person in kilograms and centimetres."""
+
+    weight_kg: WeightKg
+    height_cm: HeightCm
+
+
+class OffsetExample(OffsetPerson):
+    """A labelled person as offsets."""
+
+    label: Label
+
+
+class ImperialExample(ImperialPerson):
+    """A labelled person in pounds and inches."""
+
+    label: Label
+
+
+class MetricExample(MetricPerson):
+    """A labelled person in kilograms and centimetres."""
+
+    label: Label
+
+
+PersonT = TypeVar("PersonT")
+ExampleT = TypeVar("ExampleT")
+
+
+@with_config(STRICT)
+class Batch(TypedDict, Generic[PersonT]):
+    """Several people, all written like the first."""
+
+    instances: Annotated[list[PersonT], Field(min_length=1, max_length=MAX_INSTANCES)]
+
+
+def _setting(name: str, **bounds: Any) -> Any:
+    """Describe a training setting that keeps its default unless given."""
+    article, data = getattr(ARTICLE_CONFIG, name), getattr(TrainingConfig(), name)
+    text = f"default {json.dumps(data)}; {json.dumps(article)} for the article's people"
+    return Field(default=None, description=text, **bounds)
+
+
+def _null(value: object) -> object:
+    """Let a query parameter say null."""
+    return None if value == "null" else value
+
+
+Patience = Annotated[int, Field(ge=1, le=10_000)] | None
+
+
+def plain_number(text: str) -> str:
+    """Read what is not a plain number, as ids and versions are, as 0: none has it."""
+    return text if re.fullmatch("[0-9]{1,9}", text) else "0"
+
+
+def _printable(note: str) -> str:
+    if not note.isprintable():
+        raise PydanticCustomError("printable", "Only printable characters may be used")
+    return note
+
+
+class ConfigChanges(BaseModel):
+    """Training settings that differ from the defaults."""
+
+    model_config = STRICT
+
+    hidden_units: int = _setting("hidden_units", ge=1, le=64)
+    loss: Literal["mse", "bce"] = _setting("loss")
+    learning_rate: float = _setting("learning_rate", gt=0, le=1, allow_inf_nan=False)
+    momentum: float = _setting("momentum", ge=0, lt=1, allow_inf_nan=False)
+    batch_size: int = _setting("batch_size", ge=1, le=1_000_000)
+    epochs: int = _setting("epochs", ge=1, le=10_000)
+    patience: Patience = _setting("patience")
+    standardize: bool = _setting("standardize")
+    shuffle: bool = _setting("shuffle")
+    holdout: float = _setting("holdout", ge=0, le=0.5, allow_inf_nan=False)
+    seed: int = _setting("seed", ge=0, le=2**32 - 1)
+
+    def apply_to(self, config: TrainingConfig) -> TrainingConfig:
+        """Return the configuration with what was given in place of its own."""
+        names = {field.name for field in fields(config)} & self.model_fields_set
+        return replace(config, **{name: getattr(self, name) for name in names})
+
+
+Promote = Annotated[
+    Literal["always", "never"],
+    Field(description="whether the new version shall serve; default always"),
+]
+Note = Annotated[str, Field(max_length=200), AfterValidator(_printable)]
+_EXAMPLES: Any = Field(default=None, min_length=2, max_length=MAX_EXAMPLES)
+_NOTE: Any = Field(
+    default=None, description="kept with the version; 200 printable characters"
+)
+
+
+class TrainRequest(BaseModel, Generic[ExampleT]):
+    """What to train on and how; without examples, the article's four people."""
+
+    model_config = STRICT
+
+    examples: list[ExampleT] = _EXAMPLES
+    config: ConfigChanges = ConfigChanges()
+    promote: Promote = "always"
+    note: Note | None = _NOTE
+
+
+class TrainQuery(ConfigChanges):
+    """How to train on the people of a CSV, as query parameters."""
+
+    patience: Annotated[Patience, BeforeValidator(_null)] = _setting("patience")
+    promote: Promote = "always"
+    note: Note | None = _NOTE
+
+
+class NoQuery(BaseModel):
+    """No query parameters at all."""
+
+    model_config = STRICT
+
+
+class PinQuery(BaseModel):
+    """Which version shall answer; other parameters are ignored."""
+
+    model_version: Annotated[
+        int | None, BeforeValidator(plain_number), WithJsonSchema({"type": "integer"})
+    ] = Field(default=None, description="answer with this version, not the active one")
+
+
+class PredictQuery(PinQuery):
+    """What one person's prediction may ask for beside."""
+
+    explain: bool = Field(default=False, description="add the exact Shapley values")
+
+
+class Shape(NamedTuple):
+    """One of the three ways to write people, with a reader for each request."""
+
+    units: Units
+    person: TypeAdapter[Any]
+    batch: TypeAdapter[Any]
+    train: TypeAdapter[Any]
+
+
+SHAPES: Final = tuple(
+    Shape(
+        units,
+        TypeAdapter(person),
+        TypeAdapter(Batch[person]),  # type: ignore[valid-type] # made from the table
+        TypeAdapter(TrainRequest[example]),  # type: ignore[valid-type]
+    )
+    for units, person, example in (
+        (OFFSETS, OffsetPerson, OffsetExample),
+        (IMPERIAL, ImperialPerson, ImperialExample),
+        (METRIC, MetricPerson, MetricExample),
+    )
+)
+
+_KEY: Final = re.compile(rb'"(?:weight|height)_(offset|lb|in|kg|cm)"\s*:')
+_BY_SUFFIX: Final = {
+    column.partition("_")[2].encode(): shape
+    for shape in SHAPES
+    for column in shape.units.columns
+}
+
+
+def shape_of(body: bytes) -> Shape:
+    """Return the shape of the first person in the body, by the first key of any.
+
+    Whatever else stands there is for that shape's reader to refuse.
+    """
+    found = _KEY.search(body)
+    return _BY_SUFFIX[found[1]] if found else SHAPES[0]

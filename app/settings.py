@@ -1,0 +1,126 @@
+"""The settings: the one place that reads the environment."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Final, Self
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+LEASE_BEATS: Final = 3  # beats that may be missed
+PREFIX: Final = "OFFSETNET_"
+
+Names = Annotated[tuple[str, ...], NoDecode]
+Keys = Annotated[tuple[SecretStr, ...], NoDecode]
+
+
+class Settings(BaseSettings):
+    """What can be set from outside, as `OFFSETNET_<NAME>`.
+
+    Lists are written with commas. A key may stand in a file, named by
+    `OFFSETNET_ADMIN_KEY_FILE` or `OFFSETNET_PREDICT_KEY_FILE`, one a line.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_ignore_empty=True,
+        frozen=True,
+        extra="ignore",
+        hide_input_in_errors=True,
+    )
+
+    data_dir: Path = Field(
+        default=Path("offsetnet-data"),
+        description="folder of the database and runner's lock",
+    )
+    admin_key: Keys = Field(default=(), description="keys that may train")
+    admin_key_file: Path | None = Field(default=None, description="file with such keys")
+    predict_key: Keys = Field(default=(), description="keys that may predict and read")
+    predict_key_file: Path | None = Field(
+        default=None, description="file with such keys"
+    )
+    allowed_hosts: Names = Field(
+        default=(), description="further Host names to answer on loopback connections"
+    )
+    public_docs: bool = Field(
+        default=True, description="whether /docs and /openapi.json need no key"
+    )
+    queue_limit: int = Field(default=100, ge=1, description="queued jobs at most")
+    training_seconds: float = Field(
+        default=300, gt=0, description="time that a job may take"
+    )
+    training_memory_bytes: int = Field(
+        default=1 << 30,
+        ge=1 << 28,
+        le=1 << 62,
+        description="address space of the runner",
+    )
+    poll_seconds: float = Field(
+        default=1, gt=0, description="how often servers look for a new active version"
+    )
+    beat_seconds: float = Field(default=2, gt=0, description="how often a job reports")
+    lease_seconds: float = Field(
+        default=15,
+        gt=0,
+        description="silence after which a job is given to another runner",
+    )
+    max_attempts: int = Field(default=3, ge=1, description="tries before a job is lost")
+
+    @field_validator("admin_key", "predict_key", "allowed_hosts", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+
+    @model_validator(mode="after")
+    def _check_lease(self) -> Self:
+        if round(self.lease_seconds / self.beat_seconds, 9) < LEASE_BEATS:
+            raise ValueError("lease_seconds must be at least three times beat_seconds")
+        return self
+
+    @model_validator(mode="after")
+    def _check_key_files(self) -> Self:
+        for name in ("admin_key_file", "predict_key_file"):
+            try:
+                _keys((), getattr(self, name))
+            except (OSError, UnicodeError) as error:
+                raise ValueError(f"{PREFIX}{name.upper()}: {error}") from error
+        return self
+
+    @property
+    def database_path(self) -> Path:
+        """Where the SQLite file is."""
+        return self.data_dir / "offsetnet.sqlite3"
+
+    @property
+    def lock_path(self) -> Path:
+        """What the one runner of a data folder holds."""
+        return self.data_dir / "runner.lock"
+
+    def all_admin_keys(self) -> tuple[bytes, ...]:
+        """Return the admin keys from the setting and from its file."""
+        return _keys(self.admin_key, self.admin_key_file)
+
+    def all_predict_keys(self) -> tuple[bytes, ...]:
+        """Return the predict keys from the setting and from its file."""
+        return _keys(self.predict_key, self.predict_key_file)
+
+    def runner_environment(self) -> dict[str, str]:
+        """Return the variables that give a child process these settings, keys aside."""
+        names = type(self).model_fields.keys() - {"admin_key", "predict_key"}
+        names -= {"admin_key_file", "predict_key_file", "allowed_hosts"}
+        return {PREFIX + name.upper(): str(getattr(self, name)) for name in names}
+
+
+def publish(**values: object) -> None:
+    """Set settings for this process and those that it starts."""
+    for name, value in values.items():
+        os.environ[PREFIX + name.upper()] = str(value)
+
+
+def _keys(given: tuple[SecretStr, ...], file: Path | None) -> tuple[bytes, ...]:
+    lines = file.read_text().splitlines() if file else []
+    secrets = [key.get_secret_value() for key in given]
+    keys = filter(None, (*secrets, *map(str.strip, lines)))
+    return tuple(key.encode(errors="surrogateescape") for key in keys)

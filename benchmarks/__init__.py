@@ -1,0 +1,1 @@
+"""Programs that print figures, each beside a named reference, in one run."""

@@ -1,0 +1,72 @@
+"""The mathematics: network, training, data, evaluation, artifact.
+
+This is the package's whole surface; `app` imports from here alone.
+"""
+
+from model.artifact import (
+    MAX_ARTIFACT_BYTES,
+    SHIPPED_SHA256,
+    Artifact,
+    load,
+    load_shipped,
+    save,
+)
+from model.artifact_errors import ArtifactError
+from model.csv_reader import CsvEncodingError, CsvError, CsvReader, RowError, Table
+from model.data import (
+    ALL_UNITS,
+    ARTICLE_PEOPLE,
+    IMPERIAL,
+    LABELS,
+    METRIC,
+    OFFSETS,
+    Dataset,
+    Units,
+)
+from model.evaluation import LABEL_THRESHOLD, Explanation, Metrics, evaluate, explain
+from model.network import Floats, Params, predict_proba
+from model.sample import sample_csv
+from model.training import (
+    ARTICLE_CONFIG,
+    DivergedError,
+    Epoch,
+    TrainingConfig,
+    train,
+)
+
+__all__ = [
+    "ALL_UNITS",
+    "ARTICLE_CONFIG",
+    "ARTICLE_PEOPLE",
+    "IMPERIAL",
+    "LABELS",
+    "LABEL_THRESHOLD",
+    "MAX_ARTIFACT_BYTES",
+    "METRIC",
+    "OFFSETS",
+    "SHIPPED_SHA256",
+    "Artifact",
+    "ArtifactError",
+    "CsvEncodingError",
+    "CsvError",
+    "CsvReader",
+    "Dataset",
+    "DivergedError",
+    "Epoch",
+    "Explanation",
+    "Floats",
+    "Metrics",
+    "Params",
+    "RowError",
+    "Table",
+    "TrainingConfig",
+    "Units",
+    "evaluate",
+    "explain",
+    "load",
+    "load_shipped",
+    "predict_proba",
+    "sample_csv",
+    "save",
+    "train",
+]

@@ -1,0 +1,33 @@
+"""Other processes, as Linux shows them under /proc."""
+
+from pathlib import Path
+
+
+def is_alive(pid: int) -> bool:
+    """Whether the process runs; one that only waits to be reaped does not."""
+    return _state(pid) not in {None, "Z"}
+
+
+def children(pid: int) -> list[int]:
+    """Return the running processes that this one started."""
+    found = [int(path.name) for path in Path("/proc").glob("[0-9]*")]
+    return [child for child in found if _parent(child) == pid and is_alive(child)]
+
+
+def _state(pid: int) -> str | None:
+    fields = _stat(pid)
+    return fields[0] if fields else None
+
+
+def _parent(pid: int) -> int | None:
+    fields = _stat(pid)
+    return int(fields[1]) if fields else None
+
+
+def _stat(pid: int) -> list[str]:
+    """Return what stands after the name: the state, the parent, and so on."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    return text.rpartition(")")[2].split()

@@ -1,0 +1,451 @@
+"""Keys, origins and hosts: who may do what."""
+
+import socket
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import pytest
+
+from app.auth import ForbiddenError, Guard, Scope, UnauthenticatedError
+from app.settings import Settings
+from tests.app.answers import EMILY, assert_problem
+from tests.app.training import BRIEF
+from tests.server import Server
+
+ADMIN_KEYS: Final = ("admin-one", "admin-two", "admin-from-file", "schlüssel")
+PREDICT_KEYS: Final = ("reader-one", "reader-from-file")
+BAD_KEYS: Final[dict[str, dict[str, Any]]] = {
+    "none": {},
+    "empty": {"X-API-Key": ""},
+    "wrong": {"X-API-Key": "wrong"},
+    "prefix": {"X-API-Key": "admin-on"},
+    "longer": {"X-API-Key": "admin-one-"},
+    "other case": {"X-API-Key": "ADMIN-ONE"},
+    "all of the setting": {"X-API-Key": "admin-one,admin-two"},
+    "60 KB": {"X-API-Key": "a" * 60_000},
+    "non-ASCII": {"X-API-Key": "ключ".encode()},
+    "not UTF-8": {"X-API-Key": b"\xff\xfe"},
+    "bearer alone": {"Authorization": "Bearer"},
+    "bearer, wrong": {"Authorization": "Bearer wrong"},
+    "bearer, non-ASCII": {"Authorization": "Bearer ключ".encode()},
+    "basic": {"Authorization": "Basic admin-one"},
+    "no scheme": {"Authorization": "admin-one"},
+    "other name": {"X_API_Key": "admin-one"},
+    "cookie": {"Cookie": "key=admin-one"},
+}
+FOREIGN: Final = {
+    "another site": {"Origin": "https://evil.example"},
+    "null": {"Origin": "null"},
+    "empty": {"Origin": ""},
+    "another port": {"Origin": "http://127.0.0.1:1"},
+    "another name of this machine": {"Origin": "http://localhost"},
+    "a name that begins like this one": {"Origin": "http://127.0.0.1.evil.example"},
+    "fetched by another site": {"Sec-Fetch-Site": "cross-site"},
+}
+
+
+@pytest.fixture(scope="module")
+def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server with both kinds of key, in settings and in files."""
+    folder = tmp_path_factory.mktemp("keyed")
+    (folder / "admin").write_text("admin-from-file\n\nschlüssel\n", encoding="utf-8")
+    (folder / "predict").write_text("  reader-from-file  \n")
+    environment = {
+        "OFFSETNET_ADMIN_KEY": "admin-one, admin-two",
+        "OFFSETNET_ADMIN_KEY_FILE": str(folder / "admin"),
+        "OFFSETNET_PREDICT_KEY": "reader-one",
+        "OFFSETNET_PREDICT_KEY_FILE": str(folder / "predict"),
+        "OFFSETNET_ALLOWED_HOSTS": "offsetnet.test,Capital.Test",
+        "OFFSETNET_PUBLIC_DOCS": "false",
+    }
+    with Server(folder / "data", "--access-log", environment=environment) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def address() -> str:
+    """An address of this machine that is not loopback."""
+    with socket.socket(type=socket.SOCK_DGRAM) as asking:  # which sends nothing
+        try:
+            asking.connect(("198.51.100.1", 9))
+        except OSError:
+            pytest.skip("this machine has no other address than loopback")
+        return str(asking.getsockname()[0])
+
+
+@pytest.fixture(scope="module")
+def exposed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server on every address, without keys."""
+    data_dir = tmp_path_factory.mktemp("exposed") / "data"
+    with Server(data_dir, "--host", "0.0.0.0") as running:  # noqa: S104 - on purpose
+        yield running
+
+
+def _train(server: Server, headers: Mapping[str, Any]) -> httpx.Response:
+    return server.client.post("/train", json=BRIEF, headers=headers)
+
+
+def _predict(server: Server, headers: Mapping[str, Any]) -> httpx.Response:
+    return server.client.post("/predict", json=EMILY, headers=headers)
+
+
+@pytest.mark.parametrize("key", ADMIN_KEYS)
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
+def test_an_admin_key_trains_as_bearer(keyed: Server, scheme: str, key: str) -> None:
+    response = _train(keyed, {"Authorization": f"{scheme} {key}".encode()})
+
+    assert response.status_code == 202
+
+
+@pytest.mark.parametrize("key", ADMIN_KEYS)
+def test_an_admin_key_trains_as_api_key(keyed: Server, key: str) -> None:
+    response = _train(keyed, {"X-API-Key": key.encode()})
+
+    assert response.status_code == 202
+
+
+@pytest.mark.parametrize("headers", BAD_KEYS.values(), ids=BAD_KEYS)
+def test_without_a_right_key_nobody_trains(
+    keyed: Server, headers: Mapping[str, Any]
+) -> None:
+    response = _train(keyed, headers)  # F1
+
+    assert_problem(response, 401, "unauthenticated")
+    assert response.headers["WWW-Authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize("headers", BAD_KEYS.values(), ids=BAD_KEYS)
+def test_without_a_right_key_nobody_predicts(
+    keyed: Server, headers: Mapping[str, Any]
+) -> None:
+    response = _predict(keyed, headers)
+
+    assert_problem(response, 401, "unauthenticated")
+    assert response.headers["WWW-Authenticate"] == "Bearer"
+
+
+def test_wrong_keys_are_all_answered_alike(keyed: Server) -> None:
+    answers = [_train(keyed, headers).json() for headers in BAD_KEYS.values()]
+
+    for answer in answers:
+        del answer["request_id"], answer["instance"]
+    assert all(answer == answers[0] for answer in answers)
+
+
+def test_a_key_in_the_url_is_ignored(keyed: Server) -> None:
+    query = "key=admin-one&api_key=admin-one&X-API-Key=admin-one"
+
+    response = keyed.client.post(f"/predict?{query}", json=EMILY)
+
+    assert response.status_code == 401
+
+
+def test_the_key_comes_before_the_body(keyed: Server) -> None:
+    response = keyed.client.post("/train", content=b"not JSON")
+
+    assert response.status_code == 401
+
+
+@pytest.mark.parametrize("key", [*PREDICT_KEYS, *ADMIN_KEYS])
+def test_either_key_predicts(keyed: Server, key: str) -> None:
+    response = _predict(keyed, {"X-API-Key": key.encode()})
+
+    assert response.status_code == 200
+
+
+@pytest.mark.parametrize("key", PREDICT_KEYS)
+def test_a_predict_key_does_not_train(keyed: Server, key: str) -> None:
+    response = _train(keyed, {"Authorization": f"Bearer {key}"})  # F2
+
+    assert_problem(response, 403, "forbidden")
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/train", "/models", "/models/active", "/models/1", "/models/1/weights"],
+)
+def test_reading_follows_predicting(keyed: Server, path: str) -> None:
+    without = keyed.client.get(path)
+    with_key = keyed.client.get(path, headers={"X-API-Key": "reader-one"})
+
+    assert (without.status_code, with_key.status_code) == (401, 200)
+
+
+@pytest.mark.parametrize("path", ["/docs", "/openapi.json"])
+def test_the_documentation_can_be_closed(keyed: Server, path: str) -> None:
+    without = keyed.client.get(path)
+    with_key = keyed.client.get(path, headers={"X-API-Key": "reader-one"})
+
+    assert_problem(without, 401, "unauthenticated")
+    assert with_key.status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/livez", "/readyz", "/version", "/problems/invalid"]
+)
+def test_operations_need_no_key(keyed: Server, path: str) -> None:
+    response = keyed.client.get(path)
+
+    assert response.status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/docs", "/openapi.json", "/models", "/train"])
+def test_without_keys_all_reading_is_open(client: httpx.Client, path: str) -> None:
+    response = client.get(path)
+
+    assert response.status_code == 200
+
+
+def test_keys_are_never_logged(keyed: Server) -> None:
+    for headers in ({"X-API-Key": "admin-one"}, {"Authorization": "Bearer admin-two"}):
+        _train(keyed, headers)
+    _predict(keyed, {"X-API-Key": "reader-one"})
+
+    log = keyed.log().replace("X-API-Key=admin-one", "").replace("key=admin-one", "")
+
+    assert not [key for key in (*ADMIN_KEYS, *PREDICT_KEYS) if key in log]
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["//train", "/%74rain/", "/train;x", "/train/", "/./train", "/models/../train"],
+)
+def test_a_disguised_path_reaches_nothing_without_a_key(
+    keyed: Server, path: str
+) -> None:
+    target = httpx.URL(
+        keyed.client.base_url, raw_path=path.encode()
+    )  # F3, left as it is
+
+    response = httpx.post(target, json=BRIEF)
+
+    assert response.status_code in {401, 404}
+
+
+@pytest.mark.parametrize("override", ["X-HTTP-Method-Override", "X-Method-Override"])
+def test_a_method_is_not_overridden(keyed: Server, override: str) -> None:
+    response = keyed.client.get(
+        "/train", headers={override: "POST", "X-API-Key": "reader-one"}
+    )
+
+    assert response.json().keys() == {"jobs", "next"}
+
+
+def test_without_keys_loopback_trains(exposed: Server) -> None:
+    response = _train(exposed, {})
+
+    assert response.status_code == 202
+
+
+def test_without_keys_others_are_told_which_setting_is_missing(
+    exposed: Server, address: str
+) -> None:
+    url = f"http://{address}:{exposed.port}/train"
+
+    response = httpx.post(url, json=BRIEF)  # F15
+
+    assert_problem(response, 401, "unauthenticated")
+    assert "OFFSETNET_ADMIN_KEY" in response.json()["detail"]
+
+
+def test_without_keys_others_predict_and_read(exposed: Server, address: str) -> None:
+    with httpx.Client(base_url=f"http://{address}:{exposed.port}") as client:
+        answers = [client.post("/predict", json=EMILY), client.get("/models")]
+
+    assert [answer.status_code for answer in answers] == [200, 200]
+
+
+def test_on_another_address_any_host_is_answered(exposed: Server, address: str) -> None:
+    url = f"http://{address}:{exposed.port}/livez"
+
+    response = httpx.get(url, headers={"Host": "example.com"})
+
+    assert response.status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"X-Forwarded-For": "203.0.113.9"},
+        {"X-Forwarded-For": "127.0.0.1"},
+        {"Forwarded": "for=203.0.113.9"},
+    ],
+    ids=str,
+)
+def test_without_keys_nobody_trains_through_a_proxy(
+    trainer: Server, headers: Mapping[str, str]
+) -> None:
+    response = _train(trainer, headers)
+
+    assert_problem(response, 401, "unauthenticated")
+    assert "OFFSETNET_ADMIN_KEY" in response.json()["detail"]
+
+
+@pytest.mark.parametrize("headers", FOREIGN.values(), ids=FOREIGN)
+def test_another_site_does_not_train(
+    trainer: Server, headers: Mapping[str, str]
+) -> None:
+    response = _train(trainer, headers)  # F11
+
+    assert_problem(response, 403, "foreign-origin")
+    assert "Access-Control-Allow-Origin" not in response.headers
+
+
+def test_another_site_does_not_train_even_with_a_key(keyed: Server) -> None:
+    headers = {"Origin": "https://evil.example", "X-API-Key": "admin-one"}
+
+    response = _train(keyed, headers)
+
+    assert_problem(response, 403, "foreign-origin")
+
+
+@pytest.mark.parametrize("headers", FOREIGN.values(), ids=FOREIGN)
+def test_another_site_may_ask_but_its_page_cannot_read(
+    trainer: Server, headers: Mapping[str, str]
+) -> None:
+    response = _predict(trainer, headers)
+
+    assert response.status_code == 200
+    assert "Access-Control-Allow-Origin" not in response.headers
+
+
+@pytest.mark.parametrize("site", ["same-origin", "none"])
+def test_our_own_page_trains(trainer: Server, site: str) -> None:
+    own = {"Origin": f"http://127.0.0.1:{trainer.port}", "Sec-Fetch-Site": site}
+
+    response = _train(trainer, own)
+
+    assert response.status_code == 202
+
+
+def test_a_preflight_is_not_answered(client: httpx.Client) -> None:
+    headers = {
+        "Origin": "https://evil.example",
+        "Access-Control-Request-Method": "POST",
+    }
+
+    response = client.options("/train", headers=headers)
+
+    assert response.status_code == 405
+    assert not [name for name in response.headers if "access-control" in name]
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "evil.example:80",
+        "127.0.0.1.evil.example",
+        "localhost.evil.example",
+        "127.0.0.1@evil.example",
+        "localhost:x",
+        "",
+        "10.0.0.1",
+    ],
+)
+@pytest.mark.parametrize("path", ["/livez", "/predict", "/nowhere"])
+def test_a_foreign_host_is_refused_on_loopback(
+    client: httpx.Client, path: str, host: str
+) -> None:
+    response = client.get(path, headers={"Host": host})
+
+    assert_problem(response, 400, "foreign-host")
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["localhost", "LOCALHOST:8000", "127.0.0.1", "127.0.0.1:1", "[::1]", "[::1]:8000"],
+)
+def test_names_of_loopback_are_answered(client: httpx.Client, host: str) -> None:
+    response = client.get("/livez", headers={"Host": host})
+
+    assert response.status_code == 200
+
+
+@pytest.mark.parametrize(
+    "host", ["offsetnet.test", "OFFSETNET.test:80", "capital.test"]
+)
+def test_further_hosts_can_be_allowed(keyed: Server, host: str) -> None:
+    response = keyed.client.get("/livez", headers={"Host": host})
+
+    assert response.status_code == 200
+
+
+def _settings(**values: object) -> Settings:
+    """Read settings as they are read from the environment."""
+    return Settings.model_validate(values)
+
+
+def _passes(
+    settings: Settings,
+    scope: Scope,
+    server: tuple[str, int | None] | None = ("127.0.0.1", 80),
+    headers: Mapping[bytes, bytes] | None = None,
+) -> bool:
+    try:
+        Guard(settings).check(scope, {"server": server}, headers or {})
+    except UnauthenticatedError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    ("server", "is_open"),
+    [
+        pytest.param(("127.0.0.1", 80), True, id="loopback"),
+        pytest.param(("127.8.9.1", 80), True, id="all of 127"),
+        pytest.param(("::1", 80), True, id="IPv6"),
+        pytest.param(("::ffff:127.0.0.1", 80), True, id="IPv4 in IPv6"),
+        pytest.param(("::ffff:192.0.2.1", 80), False, id="foreign in IPv6"),
+        pytest.param(("192.0.2.1", 80), False, id="foreign"),
+        pytest.param(("/run/socket", None), False, id="unix socket"),
+        pytest.param(None, False, id="unknown"),
+    ],
+)
+def test_without_keys_the_local_address_decides(
+    server: tuple[str, int | None] | None, *, is_open: bool
+) -> None:
+    assert _passes(Settings(), Scope.ADMIN, server) is is_open
+
+
+def test_with_a_predict_key_alone_loopback_still_trains() -> None:
+    settings = _settings(predict_key="reader")
+
+    assert _passes(settings, Scope.ADMIN)
+
+
+def test_with_an_admin_key_alone_predicting_is_open() -> None:
+    settings = _settings(admin_key="admin")
+
+    assert _passes(settings, Scope.PREDICT)
+
+
+def test_with_an_admin_key_alone_the_documentation_can_be_closed() -> None:
+    settings = _settings(admin_key="admin", public_docs=False)
+
+    assert not _passes(settings, Scope.DOCS)  # F14
+    assert _passes(settings, Scope.DOCS, headers={b"x-api-key": b"admin"})
+
+
+def test_a_key_that_is_both_trains() -> None:
+    settings = _settings(admin_key="both", predict_key="both")
+
+    assert _passes(settings, Scope.ADMIN, headers={b"x-api-key": b"both"})
+
+
+def test_the_bearer_key_counts_where_both_headers_are_sent() -> None:
+    guard = Guard(_settings(admin_key="admin", predict_key="reader"))
+    headers = {b"authorization": b"Bearer reader", b"x-api-key": b"admin"}
+
+    with pytest.raises(ForbiddenError):
+        guard.check(Scope.ADMIN, {"server": ("127.0.0.1", 80)}, headers)
+
+
+def test_a_key_file_without_keys_leaves_the_setting_s(tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("\n \n")
+
+    settings = _settings(admin_key="admin", admin_key_file=tmp_path / "keys")
+
+    assert settings.all_admin_keys() == (b"admin",)

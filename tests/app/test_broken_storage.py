@@ -1,0 +1,297 @@
+"""Broken settings and storage: what starts, what serves, and what is said."""
+
+import os
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+import httpx
+import pytest
+
+from app import __version__
+from app.registry import Registry
+from app.settings import Settings
+from app.store import Store
+from tests.app.answers import CSV, EMILY, assert_problem
+from tests.app.training import SAMPLE, train, train_on_csv
+from tests.server import Server, wait_for
+
+ROOT: Final = Path(__file__).parents[2]
+
+
+def _serve(data_dir: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a server that is not expected to start."""
+    return subprocess.run(
+        [sys.executable, "-m", "app.cli", "serve", "--port", "0"],
+        env={**os.environ, "OFFSETNET_DATA_DIR": str(data_dir), **environment},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+def _broken_page(content: bytes) -> bytes:
+    return content[:100] + bytes(3_996) + content[4_096:]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(lambda _: b"not a database\n" * 500, id="another format"),
+        pytest.param(_broken_page, id="first page zeroed"),
+    ],
+)
+def test_a_damaged_database_is_told_of_and_left_as_it_is(
+    tmp_path: Path, damage: Callable[[bytes], bytes]
+) -> None:
+    path = Settings(data_dir=tmp_path).database_path
+    store = Store(path)
+    Registry(store)
+    store.close()
+    damaged = damage(path.read_bytes())
+    path.write_bytes(damaged)
+
+    ended = _serve(tmp_path)  # D13
+
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert re.fullmatch(f"cannot use {re.escape(str(path))}: [^\n]+\n", ended.stderr)
+    assert path.read_bytes() == damaged
+
+
+def test_a_data_folder_that_cannot_be_made_is_told_of(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    ended = _serve(tmp_path / "file" / "data")
+
+    assert ended.returncode == 1
+    assert ended.stderr == f"cannot use {tmp_path}/file/data: Not a directory\n"
+
+
+def test_a_bad_setting_is_told_of_without_its_value(tmp_path: Path) -> None:
+    ended = _serve(tmp_path, OFFSETNET_QUEUE_LIMIT="c4n4ry")
+
+    assert ended.returncode == 1
+    assert "QUEUE_LIMIT" in ended.stderr.upper()
+    assert "c4n4ry" not in ended.stdout + ended.stderr
+
+
+def test_a_missing_key_file_is_told_of_in_one_line(tmp_path: Path) -> None:
+    ended = _serve(tmp_path, OFFSETNET_ADMIN_KEY_FILE=str(tmp_path / "nowhere"))
+
+    assert ended.returncode == 1
+    assert "nowhere" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.fixture(scope="module")
+def damaged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server whose one stored version has a flipped bit."""
+    data_dir = tmp_path_factory.mktemp("damaged") / "data"
+    path = Settings(data_dir=data_dir).database_path
+    store = Store(path)
+    Registry(store)
+    store.close()
+    connection = sqlite3.connect(path)
+    (weights,) = connection.execute("SELECT weights FROM models").fetchone()
+    connection.execute("UPDATE models SET weights = ?", [_flipped(weights)])
+    connection.commit()
+    connection.close()
+    running = Server(data_dir)
+    wait_for(lambda: _is_live(running))
+    yield running
+    running.__exit__(None, None, None)
+
+
+def _flipped(content: bytes) -> bytes:
+    return content[:-1] + bytes([content[-1] ^ 1])
+
+
+def _is_live(server: Server) -> bool:
+    try:
+        return server.client.get("/livez").is_success
+    except httpx.TransportError:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/readyz"),
+        ("POST", "/predict"),
+        ("POST", "/predict/batch"),
+        ("POST", "/predict?model_version=1"),
+    ],
+)
+def test_a_damaged_version_is_not_served(
+    damaged: Server, method: str, path: str
+) -> None:
+    response = damaged.client.request(method, path, json=EMILY)  # D9
+
+    assert response.status_code == 503
+    assert_problem(response, 503, response.json()["code"])
+    assert response.headers["Retry-After"] == "1"
+
+
+@pytest.mark.parametrize("path", ["/livez", "/models", "/train", "/docs"])
+def test_a_damaged_version_leaves_the_rest_as_it_is(damaged: Server, path: str) -> None:
+    assert damaged.client.get(path).status_code == 200
+
+
+def test_without_a_version_the_program_still_tells_its_own(damaged: Server) -> None:
+    response = damaged.client.get("/version")
+
+    assert response.json() == {"version": __version__, "model_version": None}
+
+
+def test_a_damaged_version_is_refused_with_one_line(damaged: Server) -> None:
+    lines = [line for line in damaged.log().splitlines() if "is refused" in line]
+
+    assert [line for line in lines if "runner" not in line] == [
+        "ERROR:    version 1 is refused: the SHA-256 is not 94a4d02ef142..."
+    ]
+    assert "Traceback" not in damaged.log()
+
+
+def test_a_damaged_version_is_no_obstacle_to_training(damaged: Server) -> None:
+    job = train_on_csv(damaged, SAMPLE, epochs=5, promote="never")
+
+    assert (job["state"], job["reason"]) == ("succeeded", None)
+
+
+def test_training_replaces_a_damaged_version(damaged: Server) -> None:
+    job = train(damaged, config={"epochs": 5})
+
+    damaged.wait_for_version(job["model_version"])
+    assert damaged.client.get("/readyz").status_code == 200
+
+
+def test_a_damaged_pinned_version_is_not_served_beside_a_good_one(
+    damaged: Server,
+) -> None:
+    response = damaged.client.post("/predict?model_version=1", json=EMILY)
+
+    assert_problem(response, 503, "damaged-version")
+
+
+@pytest.fixture(scope="module")
+def unshipped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server of an installation whose shipped weights have a flipped bit."""
+    folder = tmp_path_factory.mktemp("unshipped")
+    for package in ("app", "model"):
+        shutil.copytree(ROOT / package, folder / "installed" / package)
+    path = folder / "installed" / "model" / "weights" / "article.safetensors"
+    path.write_bytes(_flipped(path.read_bytes()))
+    running = Server(
+        folder / "data",
+        environment={"PYTHONPATH": str(folder / "installed")},
+        command=(sys.executable, "-P", "-m", "app.cli", "serve"),
+    )
+    wait_for(lambda: _is_live(running))
+    yield running
+    running.__exit__(None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/livez", 200),
+        ("GET", "/readyz", 503),
+        ("POST", "/predict", 503),
+        ("GET", "/train", 200),
+        ("GET", "/models/1", 404),
+    ],
+)
+def test_without_any_version_a_process_lives_but_is_not_ready(
+    unshipped: Server, method: str, path: str, status: int
+) -> None:
+    response = unshipped.client.request(method, path, json=EMILY)  # D9
+
+    assert response.status_code == status
+
+
+@pytest.mark.parametrize("path", ["/models", "/models/active"])
+def test_without_any_version_the_list_of_them_is_no_bug(
+    unshipped: Server, path: str
+) -> None:
+    response = unshipped.client.get(path, headers={"Connection": "close"})
+
+    assert response.status_code != 500
+
+
+@pytest.fixture(scope="module")
+def without_store(trainer: Server) -> Iterator[Server]:
+    """A server whose database does not answer for a while."""
+    path = Settings(data_dir=trainer.data_dir).database_path
+    tables = ("jobs", "active")
+    for table in tables:
+        _run(path, f"ALTER TABLE {table} RENAME TO {table}_aside")
+    wait_for(lambda: trainer.client.get("/readyz").json()["degraded"])
+    yield trainer
+    for table in tables:
+        _run(path, f"ALTER TABLE {table}_aside RENAME TO {table}")
+    wait_for(lambda: not trainer.client.get("/readyz").json()["degraded"])
+    wait_for(lambda: trainer.client.get("/train").is_success)
+
+
+def _run(path: Path, statement: str) -> None:
+    connection = sqlite3.connect(path, timeout=10)
+    connection.execute(statement)
+    connection.commit()
+    connection.close()
+
+
+def test_without_its_database_a_process_is_ready_but_degraded(
+    without_store: Server,
+) -> None:
+    response = without_store.client.get("/readyz")
+
+    assert (response.status_code, response.json()) == (
+        200,
+        {"ready": True, "degraded": True},
+    )
+
+
+def test_without_its_database_a_process_goes_on_predicting(
+    without_store: Server,
+) -> None:
+    response = without_store.client.post("/predict", json=EMILY)
+
+    assert response.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/train"),
+        ("GET", "/train"),
+        ("GET", "/train/1"),
+        ("GET", "/models"),
+        ("GET", "/models/active"),
+    ],
+)
+def test_without_its_database_a_process_says_so(
+    without_store: Server, method: str, path: str
+) -> None:
+    response = without_store.client.request(method, path)
+
+    assert_problem(response, 503, "storage")
+    assert response.headers["Retry-After"] == "1"
+
+
+def test_a_storage_problem_shows_no_internals_and_no_input(
+    without_store: Server,
+) -> None:
+    response = without_store.client.post(
+        "/train?note=c4n4ry", content=SAMPLE, headers=CSV
+    )
+
+    assert response.status_code == 503
+    assert not [
+        word for word in ("SELECT", "sqlite", "c4n4ry") if word in response.text
+    ]

@@ -1,0 +1,571 @@
+"""Jobs from enqueued to finished, on real SQLite files and with real concurrency."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from itertools import chain
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import numpy as np
+import pytest
+from sqlalchemy import Table, delete, select, update
+from sqlalchemy.exc import IntegrityError, StatementError
+
+from app.claims import Claim, Claims, LostJobError, Progress
+from app.jobs import Jobs, Promote, QueueFullError, Submission, UnknownJobError
+from app.registry import Registry
+from app.settings import Settings
+from app.store import (
+    Store,
+    StoreError,
+    _has_safe_wal,
+    active,
+    datasets,
+    jobs,
+    metadata,
+    models,
+)
+from model import (
+    ARTICLE_CONFIG,
+    ARTICLE_PEOPLE,
+    ArtifactError,
+    Dataset,
+    load_shipped,
+)
+from tests.server import wait_for
+
+THREADS: Final = 4
+PROGRESS: Final = Progress(3, 0.5, None, [(3, 0.5, None)])
+
+T = TypeVar("T")
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Settings under which an owner may be silent for 0.3 s, and twice."""
+    return Settings(
+        data_dir=tmp_path / "data",
+        lease_seconds=0.3,
+        beat_seconds=0.05,
+        max_attempts=2,
+        queue_limit=20,
+    )
+
+
+@pytest.fixture
+def store(settings: Settings) -> Iterator[Store]:
+    """An open store with the shipped version."""
+    opened = Store(settings.database_path)
+    Registry(opened)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def queue(store: Store, settings: Settings) -> Jobs:
+    """The jobs as their submitters see them."""
+    return Jobs(store, settings)
+
+
+@pytest.fixture
+def claims(store: Store, settings: Settings) -> Claims:
+    """The jobs as an owner sees them."""
+    return Claims(store, settings)
+
+
+@pytest.fixture
+def claim(queue: Jobs, claims: Claims) -> Claim:
+    """A job that is claimed."""
+    queue.enqueue(_submission())
+    return _taken(claims)
+
+
+@pytest.fixture
+def lost_claim(claim: Claim, claims: Claims) -> Claim:
+    """A claim whose job went to another owner."""
+    wait_for(claims.take)
+    return claim
+
+
+def _submission(promote: Promote = "always", weight: float = 0) -> Submission:
+    """Make a request to train on the article's people and one more."""
+    return Submission(
+        data=Dataset(
+            X=np.vstack([ARTICLE_PEOPLE.X, [weight, 0]]),
+            y=np.vstack([ARTICLE_PEOPLE.y, [1]]),
+        ),
+        config=ARTICLE_CONFIG,
+        promote=promote,
+        note=None,
+        warnings=(),
+    )
+
+
+def _taken(claims: Claims) -> Claim:
+    claim = claims.take()
+    assert claim is not None
+    return claim
+
+
+def _write_half(store: Store) -> None:
+    """Change every job and fail before the end."""
+    with store.write() as connection:
+        connection.execute(update(jobs).values(state="failed"))
+        raise RuntimeError
+
+
+def _rows(store: Store, *tables: Table) -> list[list[Any]]:
+    """Return all that stands in these tables."""
+    with store.read() as connection:
+        return [list(map(tuple, connection.execute(select(one)))) for one in tables]
+
+
+def _at_once(settings: Settings, work: Callable[[Store], T]) -> list[T]:
+    """Do the same in several threads at once, each with a store of its own."""
+    barrier = threading.Barrier(THREADS)
+
+    def one(_: int) -> T:
+        barrier.wait()
+        opened = Store(settings.database_path)
+        try:
+            return work(opened)
+        finally:
+            opened.close()
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        return list(pool.map(one, range(THREADS)))
+
+
+def test_the_oldest_job_is_taken_first(queue: Jobs, claims: Claims) -> None:
+    ids = [queue.enqueue(_submission())["id"] for _ in range(3)]
+
+    taken = [_taken(claims).id for _ in range(3)]
+
+    assert taken == ids
+
+
+def test_without_jobs_there_is_nothing_to_take(claims: Claims) -> None:
+    assert claims.take() is None
+
+
+def test_a_claim_holds_what_was_submitted(queue: Jobs, claims: Claims) -> None:
+    submission = _submission(promote="never")
+    queue.enqueue(submission)
+
+    claim = _taken(claims)
+
+    assert claim.content == submission.data.to_bytes()
+    assert (claim.config, claim.promote) == (submission.config, "never")
+    assert claim.attempt == 1
+
+
+def test_a_taken_job_is_running(queue: Jobs, claim: Claim) -> None:
+    job = queue.get(claim.id)
+
+    assert (job["state"], job["attempt"]) == ("running", 1)
+    assert job["started_at"] >= job["created_at"]
+
+
+def test_two_claimers_never_get_the_same_job(settings: Settings, queue: Jobs) -> None:
+    settings = settings.model_copy(update={"lease_seconds": 60.0})
+    ids = [queue.enqueue(_submission())["id"] for _ in range(20)]
+
+    def take_all(store: Store) -> list[int]:
+        claims, taken = Claims(store, settings), []
+        while claim := claims.take():
+            taken.append(claim.id)
+        return taken
+
+    taken = _at_once(settings, take_all)
+
+    assert sorted(chain.from_iterable(taken)) == ids
+
+
+def test_the_queue_s_bound_holds_under_concurrency(settings: Settings) -> None:
+    settings = settings.model_copy(update={"queue_limit": 5})
+
+    def enqueue_all(store: Store) -> int:
+        queue, accepted = Jobs(store, settings), 0
+        with suppress(QueueFullError):
+            while True:
+                queue.enqueue(_submission())
+                accepted += 1
+        return accepted
+
+    accepted = _at_once(settings, enqueue_all)
+
+    assert sum(accepted) == 5
+
+
+def test_servers_that_start_at_once_ship_one_version(settings: Settings) -> None:
+    def versions(store: Store) -> list[int]:
+        return [row["version"] for row in Registry(store).describe_all()[0]]
+
+    assert _at_once(settings, versions) == [[1]] * THREADS
+
+
+def test_running_jobs_do_not_count_as_waiting(settings: Settings, store: Store) -> None:
+    settings = settings.model_copy(update={"queue_limit": 1})
+    queue, claims = Jobs(store, settings), Claims(store, settings)
+    queue.enqueue(_submission())
+    _taken(claims)
+
+    job = queue.enqueue(_submission())
+
+    assert job["state"] == "queued"
+
+
+def test_a_full_queue_stores_nothing(settings: Settings, store: Store) -> None:
+    settings = settings.model_copy(update={"queue_limit": 1})
+    queue = Jobs(store, settings)
+    queue.enqueue(_submission())
+    before = _rows(store, jobs, datasets)
+
+    with pytest.raises(QueueFullError):
+        queue.enqueue(_submission(weight=1))
+
+    assert _rows(store, jobs, datasets) == before
+
+
+def test_a_silent_owner_loses_its_job(claim: Claim, claims: Claims) -> None:
+    second = wait_for(claims.take, seconds=5)
+
+    assert (second.id, second.attempt) == (claim.id, 2)
+    assert second.owner != claim.owner
+
+
+def test_an_owner_that_beats_keeps_its_job(
+    settings: Settings, store: Store, queue: Jobs
+) -> None:
+    claims = Claims(store, settings.model_copy(update={"lease_seconds": 0.8}))
+    queue.enqueue(_submission())
+    claim = _taken(claims)
+    end = time.monotonic() + 1.2
+
+    while time.monotonic() < end:
+        assert claims.beat(claim, PROGRESS)
+        assert claims.take() is None
+
+
+def test_a_beat_reports_the_progress(queue: Jobs, claim: Claim, claims: Claims) -> None:
+    claims.beat(claim, PROGRESS)
+
+    job = queue.get(claim.id)
+    assert (job["epoch"], job["train_loss"]) == (3, 0.5)
+    assert job["history"] == [[3, 0.5, None]]
+
+
+def test_a_new_attempt_starts_without_progress(
+    queue: Jobs, claim: Claim, claims: Claims
+) -> None:
+    claims.beat(claim, PROGRESS)
+
+    wait_for(claims.take)
+
+    job = queue.get(claim.id)
+    assert (job["epoch"], job["train_loss"], job["history"]) == (0, None, [])
+
+
+def test_a_lost_owner_s_beat_tells_so_and_changes_nothing(
+    store: Store, lost_claim: Claim, claims: Claims
+) -> None:
+    before = _rows(store, jobs)
+
+    is_mine = claims.beat(lost_claim, PROGRESS)
+
+    assert not is_mine
+    assert _rows(store, jobs) == before
+
+
+@pytest.mark.parametrize(
+    "finish",
+    [
+        pytest.param(
+            lambda claims, claim: claims.succeed(claim, PROGRESS, load_shipped(), None),
+            id="succeed",
+        ),
+        pytest.param(lambda claims, claim: claims.fail(claim, "error"), id="fail"),
+    ],
+)
+def test_a_lost_owner_finishes_nothing(
+    store: Store,
+    lost_claim: Claim,
+    claims: Claims,
+    finish: Callable[[Claims, Claim], None],
+) -> None:
+    before = _rows(store, jobs, models, active)
+
+    with pytest.raises(LostJobError):
+        finish(claims, lost_claim)
+
+    assert _rows(store, jobs, models, active) == before
+
+
+def test_a_lost_owner_releases_nothing(
+    store: Store, lost_claim: Claim, claims: Claims
+) -> None:
+    before = _rows(store, jobs)
+
+    claims.release(lost_claim)
+
+    assert _rows(store, jobs) == before
+
+
+def test_a_final_job_stays_as_it_is(store: Store, claim: Claim, claims: Claims) -> None:
+    claims.succeed(claim, PROGRESS, load_shipped(), None)
+    before = _rows(store, jobs, models, active)
+
+    with pytest.raises(LostJobError):
+        claims.fail(claim, "error")
+
+    assert _rows(store, jobs, models, active) == before
+
+
+def test_after_its_last_attempt_a_job_is_lost(
+    queue: Jobs, lost_claim: Claim, claims: Claims
+) -> None:
+    def job_when_final() -> dict[str, Any] | None:
+        assert claims.take() is None
+        job = queue.get(lost_claim.id)
+        return job if job["state"] != "running" else None
+
+    job = wait_for(job_when_final)
+
+    assert (job["state"], job["reason"], job["attempt"]) == ("failed", "lost", 2)
+    assert job["finished_at"] is not None
+
+
+def test_a_lost_job_does_not_hold_the_others_up(
+    queue: Jobs, lost_claim: Claim, claims: Claims
+) -> None:
+    following = queue.enqueue(_submission())
+
+    taken = wait_for(claims.take)
+
+    assert taken.id == following["id"] > lost_claim.id
+
+
+def test_a_released_job_waits_again_and_the_try_does_not_count(
+    queue: Jobs, claim: Claim, claims: Claims
+) -> None:
+    claims.release(claim)
+
+    job = queue.get(claim.id)
+    assert (job["state"], job["attempt"], job["started_at"]) == ("queued", 0, None)
+    assert _taken(claims).attempt == 1
+
+
+def test_a_failed_job_tells_why_and_leaves_no_version(
+    store: Store, queue: Jobs, claim: Claim, claims: Claims
+) -> None:
+    before = _rows(store, models, active)
+
+    claims.fail(claim, "diverged")
+
+    job = queue.get(claim.id)
+    assert (job["state"], job["reason"]) == ("failed", "diverged")
+    assert (job["outcome"], job["model_version"]) == (None, None)
+    assert _rows(store, models, active) == before
+
+
+def test_success_stores_activates_and_ends_the_job(
+    store: Store, queue: Jobs, claim: Claim, claims: Claims
+) -> None:
+    claims.succeed(claim, PROGRESS, load_shipped(), None)
+
+    job = queue.get(claim.id)
+    row, generation = Registry(store).describe_active()
+    assert (job["state"], job["outcome"], job["epoch"]) == ("succeeded", "promoted", 3)
+    assert (row["version"], row["previous"], generation) == (job["model_version"], 1, 2)
+    assert (row["parent"], row["job"]) == (1, claim.id)
+
+
+def test_success_without_promotion_leaves_the_active_version(
+    store: Store, queue: Jobs, claims: Claims
+) -> None:
+    queue.enqueue(_submission(promote="never"))
+    claim = _taken(claims)
+
+    claims.succeed(claim, PROGRESS, load_shipped(), None)
+
+    assert queue.get(claim.id)["outcome"] == "kept"
+    assert _rows(store, active) == [[(1, 1, None, 1)]]
+
+
+@pytest.mark.parametrize(
+    ("weights", "metrics", "error"),
+    [
+        pytest.param(b"damaged", None, ArtifactError, id="damaged weights"),
+        pytest.param(
+            load_shipped(),
+            {"rows": object()},
+            StatementError,
+            id="last statement fails",
+        ),
+    ],
+)
+def test_success_is_whole_or_not_at_all(  # noqa: PLR0913, PLR0917 - fixtures
+    store: Store,
+    claim: Claim,
+    claims: Claims,
+    weights: bytes,
+    metrics: dict[str, Any] | None,
+    error: type[Exception],
+) -> None:
+    before = _rows(store, jobs, models, active)
+
+    with pytest.raises(error):
+        claims.succeed(claim, PROGRESS, weights, metrics)
+
+    assert _rows(store, jobs, models, active) == before
+
+
+def test_versions_under_concurrent_finishing_are_unique(
+    settings: Settings, store: Store, queue: Jobs
+) -> None:
+    settings = settings.model_copy(update={"lease_seconds": 60.0})
+    for _ in range(THREADS):
+        queue.enqueue(_submission())
+
+    def finish_one(store: Store) -> None:
+        claims = Claims(store, settings)
+        claims.succeed(_taken(claims), PROGRESS, load_shipped(), None)
+
+    _at_once(settings, finish_one)
+
+    described, generation = Registry(store).describe_all()
+    assert [row["version"] for row in described] == [5, 4, 3, 2, 1]
+    assert generation == 1 + THREADS
+
+
+def test_the_number_of_a_deleted_version_is_not_given_again(
+    store: Store, queue: Jobs, claims: Claims
+) -> None:
+    for _ in range(2):
+        queue.enqueue(_submission(promote="never"))
+    claims.succeed(_taken(claims), PROGRESS, load_shipped(), None)
+    with store.write() as connection:
+        connection.execute(delete(models).where(models.c.version == 2))
+
+    claims.succeed(_taken(claims), PROGRESS, load_shipped(), None)
+
+    versions = [row["version"] for row in Registry(store).describe_all()[0]]
+    assert versions == [3, 1]
+
+
+def test_the_active_version_cannot_vanish(store: Store) -> None:
+    with pytest.raises(IntegrityError), store.write() as connection:
+        connection.execute(delete(models))
+
+    assert Registry(store).active.version == 1
+
+
+def test_a_dataset_is_stored_once(store: Store, queue: Jobs) -> None:
+    first, second, other = (
+        queue.enqueue(_submission(weight=weight)) for weight in (0, 0, 1)
+    )
+
+    stored = [row[0] for row in _rows(store, datasets)[0]]
+    assert first["dataset_sha256"] == second["dataset_sha256"]
+    assert sorted(stored) == sorted([first["dataset_sha256"], other["dataset_sha256"]])
+
+
+def test_a_page_ends_where_the_next_begins(queue: Jobs) -> None:
+    ids = [queue.enqueue(_submission())["id"] for _ in range(5)]
+
+    first, following = queue.page(state=None, before=None, limit=3)
+    second, end = queue.page(state=None, before=following, limit=3)
+
+    assert [job["id"] for job in first + second] == ids[::-1]
+    assert end is None
+
+
+def test_a_page_holds_one_state_where_asked(queue: Jobs, claim: Claim) -> None:
+    waiting = queue.enqueue(_submission())
+
+    queued, _ = queue.page(state="queued", before=None, limit=9)
+    running, _ = queue.page(state="running", before=None, limit=9)
+
+    assert [job["id"] for job in queued] == [waiting["id"]]
+    assert [job["id"] for job in running] == [claim.id]
+
+
+def test_an_unknown_job_is_not_found(queue: Jobs) -> None:
+    with pytest.raises(UnknownJobError):
+        queue.get(1)
+
+
+@pytest.mark.usefixtures("claim")
+def test_a_write_that_fails_leaves_nothing(store: Store) -> None:
+    before = _rows(store, jobs)
+
+    with pytest.raises(RuntimeError):
+        _write_half(store)
+
+    assert _rows(store, jobs) == before
+
+
+def test_a_store_survives_its_closing(
+    settings: Settings, store: Store, queue: Jobs
+) -> None:
+    job = queue.enqueue(_submission())
+    store.close()
+
+    reopened = Store(settings.database_path)
+    found = Jobs(reopened, settings).get(job["id"])
+    reopened.close()
+
+    assert found["dataset_sha256"] == job["dataset_sha256"]
+
+
+def test_the_store_s_clock_is_the_time(queue: Jobs) -> None:
+    job = queue.enqueue(_submission())
+
+    assert job["created_at"] == pytest.approx(time.time(), abs=5)
+    assert job["now"] == pytest.approx(job["created_at"], abs=5)
+
+
+def test_what_is_not_a_database_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("not a database\n" * 100)
+
+    with pytest.raises(StoreError, match="not a database"):
+        Store(path)
+
+    assert path.read_text() == "not a database\n" * 100
+
+
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    with pytest.raises(StoreError, match="Not a directory"):
+        Store(tmp_path / "file" / "data" / "offsetnet.sqlite3")
+
+
+def test_every_table_is_made(store: Store) -> None:
+    assert len(_rows(store, *metadata.sorted_tables)) == 4
+
+
+@pytest.mark.parametrize(
+    ("version", "is_safe"),
+    [
+        ((3, 40, 1), False),
+        ((3, 44, 5), False),
+        ((3, 44, 6), True),
+        ((3, 45, 0), False),
+        ((3, 50, 6), False),
+        ((3, 50, 7), True),
+        ((3, 51, 2), False),
+        ((3, 51, 3), True),
+        ((3, 52, 0), True),
+        ((4, 0, 0), True),
+    ],
+    ids=str,
+)
+def test_a_write_ahead_log_is_kept_where_sqlite_is_mended(
+    version: tuple[int, ...], *, is_safe: bool
+) -> None:
+    assert _has_safe_wal(version) is is_safe

@@ -1,0 +1,210 @@
+"""What operators and platforms see: health, versions, methods, headers."""
+
+import re
+from typing import Final
+
+import httpx
+import pytest
+
+from app import __version__
+from app.errors import BY_SLUG
+from tests.app.answers import assert_problem
+from tests.app.wire import exchange
+from tests.server import Server
+
+PAGES: Final = (
+    *("/", "/livez", "/readyz", "/version", "/docs", "/openapi.json"),
+    *("/static/docs.js", "/problems/invalid"),
+    *("/train", "/models", "/models/active", "/models/1", "/models/1/weights"),
+)
+ANSWERS: Final[dict[str, tuple[str, str, int]]] = {
+    "success": ("GET", "/livez", 200),
+    "file": ("GET", "/static/docs.js", 200),
+    "page": ("GET", "/docs", 200),
+    "accepted": ("POST", "/train", 202),
+    "malformed": ("POST", "/predict", 400),
+    "not found": ("GET", "/nowhere", 404),
+    "no such file": ("GET", "/static/nowhere", 404),
+    "method": ("PUT", "/predict", 405),
+    "invalid": ("GET", "/train?limit=0", 422),
+}
+
+
+@pytest.fixture(scope="module")
+def client(trainer: Server) -> httpx.Client:
+    """A client of the server that tests train on."""
+    return trainer.client
+
+
+def test_a_live_process_says_so(client: httpx.Client) -> None:
+    assert client.get("/livez").json() == {"live": True}
+
+
+def test_a_ready_process_says_so(client: httpx.Client) -> None:
+    assert client.get("/readyz").json() == {"ready": True, "degraded": False}
+
+
+def test_the_version_names_program_and_network(client: httpx.Client) -> None:
+    active = client.get("/models/active").json()["version"]
+
+    answer = client.get("/version").json()
+
+    assert answer == {"version": __version__, "model_version": active}
+
+
+def test_the_index_links_to_what_is_here(client: httpx.Client) -> None:
+    index = client.get("/").json()
+
+    assert index.pop("status") == "alive"
+    for link in index.values():
+        assert client.get(link).status_code in {200, 405}
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_head_is_get_without_a_body(client: httpx.Client, path: str) -> None:
+    got = client.get(path)
+
+    head = client.head(path)
+
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["Content-Type"] == got.headers["Content-Type"]
+    assert head.headers["Content-Length"] == got.headers["Content-Length"]
+
+
+def test_head_of_a_problem_has_no_body(client: httpx.Client) -> None:
+    response = client.head("/models/999999")
+
+    assert (response.status_code, response.content) == (404, b"")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", "/predict", "POST"),
+        ("HEAD", "/predict", "POST"),
+        ("OPTIONS", "/predict", "POST"),
+        ("PUT", "/predict/batch", "POST"),
+        ("PATCH", "/train", "GET, HEAD, POST"),
+        ("POST", "/train/1", "GET, HEAD"),
+        ("POST", "/models", "GET, HEAD"),
+        ("TRACE", "/livez", "GET, HEAD"),
+        ("POST", "/", "GET, HEAD"),
+        ("POST", "/docs", "GET, HEAD"),
+        ("POST", "/static/docs.js", "GET, HEAD"),
+    ],
+)
+def test_another_method_is_told_which_are_allowed(
+    client: httpx.Client, method: str, path: str, allowed: str
+) -> None:
+    response = client.request(method, path)
+
+    assert response.status_code == 405
+    assert response.headers["Allow"] == allowed
+    assert method == "HEAD" or response.json()["code"] == "method-not-allowed"
+
+
+@pytest.mark.parametrize(
+    "path", ["/predict/", "/train/", "/models/", "/docs/", "/livez/x", "/LIVEZ"]
+)
+def test_a_path_that_is_almost_one_is_not_found(
+    client: httpx.Client, path: str
+) -> None:
+    response = client.post(path) if "predict" in path else client.get(path)
+
+    assert_problem(response, 404, "not-found")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/static/../app.py",
+        "/static/..%2fapi.py",
+        "/static/%2e%2e/%2e%2e/api.py",
+        "/static//etc/passwd",
+        "/static/%00",
+        "/static/",
+        "/static/swagger-ui",
+        "/static/swagger-ui/../docs.html/..",
+        "/%FF",
+        "//livez",
+        "/livez;x",
+    ],
+)
+def test_a_disguised_path_leads_nowhere(server: Server, path: str) -> None:
+    request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+
+    answer = exchange(server.port, request.encode())
+
+    assert answer.startswith(b"HTTP/1.1 404 ")
+
+
+@pytest.mark.parametrize("slug", BY_SLUG)
+def test_every_problem_has_its_page(client: httpx.Client, slug: str) -> None:
+    page = client.get(f"/problems/{slug}").json()
+
+    problem = BY_SLUG[slug]
+    assert page == {"code": slug, "title": problem.title, "status": problem.status}
+
+
+def test_an_unknown_problem_is_not_found(client: httpx.Client) -> None:
+    assert_problem(client.get("/problems/none"), 404, "not-found")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"), ANSWERS.values(), ids=list(ANSWERS)
+)
+def test_every_answer_has_a_request_id_and_forbids_sniffing(
+    client: httpx.Client, method: str, path: str, status: int
+) -> None:
+    response = client.request(method, path)
+
+    assert response.status_code == status
+    assert re.fullmatch("[0-9a-f]{16}", response.headers["X-Request-ID"])
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.parametrize("request_id", ["a", "job-7.retry_2", "0" * 64])
+@pytest.mark.parametrize("path", ["/livez", "/nowhere"])
+def test_a_plain_request_id_is_kept(
+    client: httpx.Client, path: str, request_id: str
+) -> None:
+    response = client.get(path, headers={"X-Request-ID": request_id})
+
+    assert response.headers["X-Request-ID"] == request_id
+
+
+@pytest.mark.parametrize(
+    "request_id",
+    [
+        pytest.param(b"0" * 65, id="too long"),
+        pytest.param(b"", id="empty"),
+        pytest.param(b"a b", id="space"),
+        pytest.param(b"<script>", id="markup"),
+        pytest.param(b'"a"', id="quotes"),
+        pytest.param(b"\xe9", id="latin-1"),
+        pytest.param("é".encode(), id="UTF-8"),
+        pytest.param(b"a\tb", id="tab"),
+    ],
+)
+def test_another_request_id_is_replaced(
+    client: httpx.Client, request_id: bytes
+) -> None:
+    response = client.get("/livez", headers={b"X-Request-ID": request_id})  # F8
+
+    assert re.fullmatch("[0-9a-f]{16}", response.headers["X-Request-ID"])
+
+
+def test_two_requests_have_two_ids(client: httpx.Client) -> None:
+    first, second = client.get("/livez"), client.get("/livez")
+
+    assert first.headers["X-Request-ID"] != second.headers["X-Request-ID"]
+
+
+def test_a_problem_s_instance_is_its_request(client: httpx.Client) -> None:
+    response = client.get("/nowhere", headers={"X-Request-ID": "mine"})
+
+    assert response.json()["instance"] == "urn:offsetnet:request:mine"
+
+
+def test_the_server_does_not_name_its_software(client: httpx.Client) -> None:
+    assert "Server" not in client.get("/livez").headers

@@ -1,0 +1,60 @@
+"""Training requests that several modules send."""
+
+from typing import Any, Final
+
+import httpx
+
+from model import sample_csv
+from tests.app.answers import CSV
+from tests.server import Server
+
+SAMPLE: Final = "".join(sample_csv(2000, 0))
+FOUR: Final = [
+    {"weight_offset": -2, "height_offset": -1, "label": "F"},
+    {"weight_offset": 25, "height_offset": 6, "label": "M"},
+    {"weight_offset": 17, "height_offset": 4, "label": "M"},
+    {"weight_offset": -15, "height_offset": -6, "label": "F"},
+]
+FOUR_IN_ALL_SHAPES: Final = {
+    "offsets": FOUR,
+    "imperial": [
+        {"weight_lb": 133, "height_in": 65, "label": "F"},
+        {"weight_lb": 160, "height_in": 72, "label": "M"},
+        {"weight_lb": 152, "height_in": 70, "label": "M"},
+        {"weight_lb": 120, "height_in": 60, "label": "F"},
+    ],
+    "metric": [
+        {"weight_kg": 60.3, "height_cm": 165, "label": "F"},
+        {"weight_kg": 72.6, "height_cm": 183, "label": "M"},
+        {"weight_kg": 68.9, "height_cm": 178, "label": "M"},
+        {"weight_kg": 54.4, "height_cm": 152, "label": "F"},
+    ],
+}
+BRIEF: Final = {"promote": "never", "config": {"epochs": 5}}
+
+
+def train(server: Server, **request: Any) -> dict[str, Any]:
+    """Train with a JSON request to the end."""
+    response = server.client.post("/train", json=request)
+    return server.wait_for_job(response.json()["id"])
+
+
+def train_on_csv(
+    server: Server, content: str, **parameters: str | float
+) -> dict[str, Any]:
+    """Train on a CSV to the end."""
+    response = server.client.post(
+        "/train", content=content, params=parameters, headers=CSV
+    )
+    return server.wait_for_job(response.json()["id"])
+
+
+def newest(client: httpx.Client) -> list[int]:
+    """Return the id of the newest job, if there is any."""
+    return [job["id"] for job in client.get("/train?limit=1").json()["jobs"]]
+
+
+def model_of(client: httpx.Client, job: dict[str, Any]) -> dict[str, Any]:
+    """Return the version that came of a job."""
+    model: dict[str, Any] = client.get(job["links"]["model"]).json()
+    return model

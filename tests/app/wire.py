@@ -1,0 +1,16 @@
+"""HTTP by hand: what a client library would not send."""
+
+import socket
+from functools import partial
+
+
+def exchange(port: int, request: bytes) -> bytes:
+    """Send bytes and return all that comes back until the server closes."""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(request)
+        return b"".join(iter(partial(connection.recv, 65_536), b""))
+
+
+def chunked(content: bytes) -> bytes:
+    """Return a whole chunked body of one chunk."""
+    return b"%x\r\n%b\r\n0\r\n\r\n" % (len(content), content)

@@ -1,0 +1,21 @@
+"""What the tests share: one server for those that do not change its settings."""
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from tests.server import Server
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server with default settings, shared by all tests."""
+    with Server(tmp_path_factory.mktemp("shared") / "data") as running:
+        yield running
+
+
+@pytest.fixture
+def client(server: Server) -> httpx.Client:
+    """A client of the shared server."""
+    return server.client

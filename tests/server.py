@@ -1,0 +1,118 @@
+"""A real server process for tests, on a free port of loopback."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
+
+import httpx
+
+DEADLINE_SECONDS: Final = 30.0
+
+T = TypeVar("T")
+
+
+def wait_for(look: Callable[[], T | None], seconds: float = DEADLINE_SECONDS) -> T:
+    """Poll until the look returns something true, or fail after the deadline."""
+    deadline = time.monotonic() + seconds
+    while not (found := look()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"nothing within {seconds} s")
+        time.sleep(0.02)
+    return found
+
+
+def free_port() -> int:
+    """Return a port that nothing listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+class Server:
+    """`offsetnet serve`, or another command, from start to exit."""
+
+    def __init__(
+        self,
+        data_dir: Path,
+        *arguments: str,
+        environment: Mapping[str, str] | None = None,
+        command: tuple[str, ...] = (sys.executable, "-m", "app.cli", "serve"),
+    ) -> None:
+        """Start it; settings come from the environment given, and from it alone."""
+        self.data_dir = data_dir
+        self.port = free_port()
+        self.log_path = data_dir.with_suffix(".log")
+        inherited = {k: v for k, v in os.environ.items() if "OFFSETNET" not in k}
+        with self.log_path.open("ab") as log:
+            self.process = subprocess.Popen(
+                [*command, "--port", str(self.port), *arguments],
+                env={
+                    **inherited,
+                    "OFFSETNET_DATA_DIR": str(data_dir),
+                    **(environment or {}),
+                },
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        self.client = httpx.Client(
+            base_url=f"http://127.0.0.1:{self.port}", timeout=DEADLINE_SECONDS
+        )
+
+    def __enter__(self) -> Self:
+        """Wait until it is ready."""
+        wait_for(self._is_ready)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop it, as a platform would."""
+        self.client.close()
+        self.stop()
+
+    def stop(self, how: int = signal.SIGTERM) -> int:
+        """Signal it and return its exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(how)
+        return self.process.wait(DEADLINE_SECONDS)
+
+    def log(self) -> str:
+        """Return what it printed so far."""
+        return self.log_path.read_text()
+
+    def wait_for_job(self, job_id: int) -> dict[str, Any]:
+        """Return a job once it is final."""
+        return wait_for(lambda: self._final_job(job_id))
+
+    def wait_for_version(self, version: int) -> None:
+        """Return once predictions come from this version."""
+        wait_for(lambda: self._answers_with(version))
+
+    def _is_ready(self) -> bool:
+        if self.process.poll() is not None:
+            raise AssertionError(f"the server ended:\n{self.log()}")
+        try:
+            return self.client.get("/readyz").is_success
+        except httpx.TransportError:
+            return False
+
+    def _final_job(self, job_id: int) -> dict[str, Any] | None:
+        job: dict[str, Any] = self.client.get(f"/train/{job_id}").json()
+        return None if job["state"] in {"queued", "running"} else job
+
+    def _answers_with(self, version: int) -> bool:
+        person = {"weight_offset": -7, "height_offset": -3}
+        answer = self.client.post("/predict", json=person)
+        return bool(answer.json()["model_version"] == version)

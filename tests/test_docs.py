@@ -1,0 +1,114 @@
+"""README's sessions print what they say, and README names all that there is."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import pytest
+from fastapi.routing import APIRoute
+
+from app.api import ROUTES
+from app.settings import PREFIX, Settings
+from tests.server import Server
+
+ROOT: Final = Path(__file__).parents[1]
+README: Final = (ROOT / "README.md").read_text()
+NUMBER: Final = re.compile(r"-?\d+\.\d+")
+
+
+class Session(NamedTuple):
+    """A console block: each command with what it prints."""
+
+    needs_server: bool
+    steps: list[tuple[str, str]]
+
+
+def read_sessions() -> list[Session]:
+    """Return the console blocks that are marked as sessions."""
+    blocks = re.findall(
+        r"<!-- session(: server)? -->\n```console\n(.*?)```", README, re.DOTALL
+    )
+    return [
+        Session(
+            bool(mark),
+            [
+                (step.partition("\n")[0], step.partition("\n")[2])
+                for step in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]
+            ],
+        )
+        for mark, block in blocks
+    ]
+
+
+def run(command: str, folder: Path) -> str:
+    """Run a command as a user would type it."""
+    done = subprocess.run(
+        ["/bin/bash", "-c", command],
+        cwd=folder,
+        env={**os.environ, "PYTHONUTF8": "1"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return done.stdout
+
+
+def split_numbers(text: str) -> tuple[str, list[float]]:
+    """Return the text without its fractions, and the fractions."""
+    return NUMBER.sub("#", text), [float(number) for number in NUMBER.findall(text)]
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+@pytest.mark.parametrize("session", read_sessions(), ids=["server", "article"])
+def test_a_session_prints_what_readme_says(session: Session, tmp_path: Path) -> None:
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    (tmp_path / ".venv" / "bin" / "offsetnet").symlink_to(
+        Path(sys.executable).with_name("offsetnet")
+    )
+    with Server(tmp_path / "data") as server:
+        for command, expected in session.steps:
+            here = command.replace("localhost:8000", f"localhost:{server.port}")
+
+            text, numbers = split_numbers(run(here, tmp_path).replace("\r", ""))
+
+            wanted_text, wanted_numbers = split_numbers(expected)
+            assert text.strip() == wanted_text.strip(), command
+            assert numbers == pytest.approx(wanted_numbers, abs=1e-3), command
+
+
+def test_readme_has_its_sessions() -> None:
+    sessions = read_sessions()
+
+    assert [len(session.steps) for session in sessions] == [6, 1]
+
+
+@pytest.mark.parametrize(
+    "path", sorted({route.path for route in ROUTES if isinstance(route, APIRoute)})
+)
+def test_readme_names_the_route(path: str) -> None:
+    assert f"{path}`" in README
+
+
+@pytest.mark.parametrize("name", sorted(Settings.model_fields))
+def test_readme_names_the_setting(name: str) -> None:
+    assert f"`{PREFIX}{name.upper()}`" in README
+
+
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/architecture.md", "docs/operations.md"]
+)
+def test_every_link_to_a_file_resolves(page: str) -> None:
+    links = re.findall(r"\]\(([^)#]+)", (ROOT / page).read_text())
+
+    missing = [
+        link
+        for link in links
+        if "://" not in link and not (ROOT / page).parent.joinpath(link).exists()
+    ]
+
+    assert missing == []
