@@ -31,6 +31,7 @@ lint: $(VENV)/dev ## format, lint, types, import contracts
 bench: $(VENV)/dev ## print the figures of README and docs
 	$(BIN)/python -m benchmarks.article
 	$(BIN)/python -m benchmarks.quality
+	$(BIN)/python -m benchmarks.swap
 
 test-image: $(VENV)/dev ## build the image and run it as a platform would (podman, root)
 	PATH="$(abspath $(BIN)):$$PATH" tests/container/run

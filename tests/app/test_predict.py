@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from model import load, predict_proba
-from tests.app.answers import EMILY, assert_problem, faults
+from tests.app.answers import CSV, EMILY, assert_problem, faults
 
 KG, CM = 0.45359237, 2.54
 FRANK: Final = {"weight_offset": 20, "height_offset": 2}
@@ -239,6 +239,12 @@ def test_another_charset_than_utf8_is_refused(
 
     assert_problem(response, 415, "media-type")
     assert response.headers["Accept-Post"] == "application/json, text/csv"
+
+
+def test_one_person_is_not_read_from_csv(client: httpx.Client) -> None:
+    response = client.post("/predict", json=EMILY, headers=CSV)
+
+    assert_problem(response, 415, "media-type")
 
 
 @pytest.mark.parametrize("coding", ["gzip", "br", "deflate", "identity, gzip", "x"])
