@@ -149,6 +149,12 @@ def test_without_a_version_the_program_still_tells_its_own(damaged: Server) -> N
     assert response.json() == {"version": __version__, "model_version": None}
 
 
+def test_damaged_weights_are_not_handed_out(damaged: Server) -> None:
+    response = damaged.client.get("/models/1/weights")
+
+    assert_problem(response, 503, "damaged-version")
+
+
 def test_a_damaged_version_is_refused_with_one_line(damaged: Server) -> None:
     lines = [line for line in damaged.log().splitlines() if "is refused" in line]
 
