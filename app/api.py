@@ -15,7 +15,14 @@ from app.jobs import Submission
 from app.openapi import PREDICT, PREDICT_BATCH, TRAIN
 from app.registry import ServedModel
 from app.routing import AdminRoute, OpenRoute, PredictRoute, Service, service_of
-from app.schemas import NoQuery, PinQuery, PredictQuery, TrainQuery, plain_number
+from app.schemas import (
+    MAX_ROWS,
+    NoQuery,
+    PinQuery,
+    PredictQuery,
+    TrainQuery,
+    plain_number,
+)
 from model import CsvReader
 
 MAX_INTEGER: Final = 2**31 - 1
@@ -217,7 +224,7 @@ async def _submission(request: Request) -> Submission:
 
 async def _csv_submission(request: Request) -> Submission:
     query = _query(request, TrainQuery)
-    reader = CsvReader(labelled=True, max_rows=submission.MAX_ROWS)
+    reader = CsvReader(labelled=True, max_rows=MAX_ROWS)
     async for chunk in bodies.slices(request, bodies.MAX_CSV_BYTES):
         reader.feed(chunk)
         await asyncio.sleep(0)  # others' turn

@@ -5,9 +5,8 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
+from app.schemas import MAX_ROWS
 from model import MAX_ARTIFACT_BYTES, CsvReader, Table
-
-MAX_ROWS: Final = 1_000_000
 
 _SLICE_BYTES: Final = 64 * 1024
 

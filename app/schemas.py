@@ -33,6 +33,7 @@ from model import (
 )
 
 MAX_INSTANCES: Final = 1_000
+MAX_ROWS: Final = 1_000_000  # of a CSV to train on
 MAX_EXAMPLES: Final = 6_500  # more do not fit into the bytes that JSON may have
 STRICT: Final = ConfigDict(extra="forbid", strict=True)
 

@@ -18,7 +18,6 @@ from model import (
     Units,
 )
 
-MAX_ROWS: Final = 1_000_000
 MAX_ROW_EPOCHS: Final = 1_000_000_000
 
 
