@@ -2,18 +2,21 @@ ARG BASE=python:3.13-slim
 
 FROM ${BASE} AS build
 WORKDIR /src
+# hadolint ignore=DL3008
+RUN apt-get update && apt-get install --yes --no-install-recommends binutils
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_QUIET=1
-COPY requirements/build.txt requirements/runtime.txt requirements/
+COPY requirements/build.txt requirements/postgres.txt requirements/
 RUN python -m venv /opt/build \
     && /opt/build/bin/pip install --require-hashes -r requirements/build.txt \
     && python -m venv --without-pip /opt/offsetnet \
     && /opt/build/bin/pip --python /opt/offsetnet install \
-       --require-hashes -r requirements/runtime.txt
+       --require-hashes -r requirements/postgres.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY app app
 COPY model model
 RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /dist . \
     && /opt/build/bin/pip --python /opt/offsetnet install --no-deps /dist/*.whl \
+    && strip --strip-unneeded /opt/offsetnet/lib/python*/site-packages/uvloop/*.so \
     && find /opt/offsetnet -type d -name tests -prune -exec rm -r {} + \
     && find /opt/offsetnet -name '*.py[ix]' -delete
 

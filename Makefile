@@ -7,7 +7,7 @@ PIP := $(BIN)/pip --disable-pip-version-check --quiet
 
 export OPENBLAS_NUM_THREADS := 1
 
-.PHONY: help serve test lint bench test-image lock clean
+.PHONY: help serve test lint bench prove prove-short test-image lock clean
 
 help: ## show this
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -17,7 +17,7 @@ serve: $(VENV)/runtime ## set everything up and serve on http://127.0.0.1:8000
 
 test: $(VENV)/dev lint ## set everything up and run every check
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest --numprocesses 2 --dist loadfile --quiet
+	$(BIN)/coverage run -m pytest --numprocesses 4 --dist loadfile --quiet
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --include='model/*' --fail-under=100
 	$(BIN)/coverage report --include='app/*' --fail-under=95
@@ -33,12 +33,19 @@ bench: $(VENV)/dev ## print the figures of README and docs
 	$(BIN)/python -m benchmarks.quality
 	$(BIN)/python -m benchmarks.swap
 
+prove: $(VENV)/dev ## run every proof of docs/reliability.md and write that page
+	$(BIN)/python -m tests.faults.prove
+
+prove-short: $(VENV)/dev ## run every proof in a short form
+	$(BIN)/python -m tests.faults.prove --short
+
 test-image: $(VENV)/dev ## build the image and run it as a platform would (podman, root)
 	PATH="$(abspath $(BIN)):$$PATH" tests/container/run
 
 lock: $(VENV)/dev ## resolve the dependencies anew
 	$(PIP) install 'uv>=0.13'
 	$(COMPILE) pyproject.toml --output-file requirements/runtime.txt
+	$(COMPILE) pyproject.toml --extra postgres --output-file requirements/postgres.txt
 	$(COMPILE) pyproject.toml --extra dev --output-file requirements/dev.txt
 	$(COMPILE) requirements/build.in --output-file requirements/build.txt
 

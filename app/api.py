@@ -4,28 +4,30 @@ import asyncio
 from functools import partial
 from typing import Annotated, Final, TypeVar
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, BeforeValidator, ValidationError
 
 from app import __version__, bodies, prediction, submission, views
+from app.conditions import expected_generations, idempotency_key
 from app.errors import BY_SLUG, NoPageError
-from app.jobs import Submission
-from app.openapi import PREDICT, PREDICT_BATCH, TRAIN
+from app.jobs import Origin, Submission
+from app.openapi import ACTIVATE, PREDICT, PREDICT_BATCH, TRAIN
+from app.preview import preview
 from app.registry import ServedModel
 from app.routing import AdminRoute, OpenRoute, PredictRoute, Service, service_of
 from app.schemas import (
+    MAX_INTEGER,
     MAX_ROWS,
-    NoQuery,
+    Activation,
+    DryRunQuery,
     PinQuery,
     PredictQuery,
     TrainQuery,
     plain_number,
 )
 from model import CsvReader
-
-MAX_INTEGER: Final = 2**31 - 1
 
 QueryT = TypeVar("QueryT", bound=BaseModel)
 
@@ -39,7 +41,7 @@ _router = partial(APIRouter, generate_unique_id_function=_name)
 public = _router(route_class=OpenRoute, tags=["operations"])
 predicting = _router(route_class=PredictRoute, tags=["predict"])
 reading = _router(route_class=PredictRoute)
-admin = _router(route_class=AdminRoute, tags=["train"])
+admin = _router(route_class=AdminRoute)
 
 TheService = Annotated[Service, Depends(service_of)]
 Number = Annotated[int, BeforeValidator(plain_number), Path(ge=1, examples=[1])]
@@ -79,22 +81,41 @@ async def predict_batch(request: Request) -> Response:
 
 @admin.post(
     "/train",
+    tags=["train"],
     status_code=202,
     response_model=views.Job,
+    responses={200: {"model": views.DryRun}},
     openapi_extra=TRAIN,
 )
 async def train(request: Request) -> Response:
     """Train in the background; without a body, on the article's four people.
 
-    Query parameters go with a CSV; JSON says the same in its body.
+    Query parameters go with a CSV; JSON says the same in its body. With
+    `?dry_run=true` everything is checked and measured, and no job is made.
     """
     service = service_of(request)
-    submitted = await _submission(request)
-    row = await asyncio.to_thread(service.jobs.enqueue, submitted)
+    key = idempotency_key(request)
+    submitted, is_dry_run = await _submission(request)
+    if is_dry_run:
+        return await asyncio.to_thread(_preview, service, submitted)
+    origin = Origin(_caller(request), key)
+    row, is_known = await asyncio.to_thread(service.jobs.enqueue, submitted, origin)
     service.supervisor.wake()
     job = views.Job.of(row)
     headers = {"Location": job.links.self, "Retry-After": "1"}
+    headers |= {"Idempotency-Replayed": "true"} if is_known else {}
     return Response(job.model_dump_json(), 202, headers, bodies.JSON_TYPE)
+
+
+@admin.delete("/train/{job_id}", tags=["train"], responses={202: {"model": views.Job}})
+async def cancel_job(
+    service: TheService, response: Response, job_id: Number
+) -> views.Job:
+    """Cancel a job: 200 where nobody works on it, 202 where its runner must stop."""
+    row, was_running = await asyncio.to_thread(service.jobs.cancel, job_id)
+    service.supervisor.wake()
+    response.status_code = 202 if was_running else 200
+    return views.Job.of(row)
 
 
 @reading.get("/train", tags=["train"])
@@ -115,10 +136,36 @@ def get_job(service: TheService, job_id: Number) -> views.Job:
     return views.Job.of(service.jobs.get(job_id))
 
 
+@reading.get(
+    "/train/{job_id}/events",
+    tags=["train"],
+    response_class=Response,
+    responses={
+        200: {"content": {bodies.EVENT_STREAM: {"schema": {"type": "string"}}}},
+        204: {"description": "The job has ended and the client has seen it"},
+    },
+)
+async def follow_job(
+    request: Request,
+    service: TheService,
+    job_id: Number,
+    last_event_id: Annotated[str, Header()] = "",
+) -> Response:
+    """Follow a job as Server-Sent Events until it ends.
+
+    Each `progress` event carries the whole job, and so does the last, `succeeded`,
+    `failed` or `cancelled`. A process that stops sends `draining`: connect again.
+    """
+    response = await service.streams.follow(job_id, last_event_id, _caller(request))
+    if request.scope["state"]["is_head"]:  # a stream that nobody reads would not end
+        return Response(media_type=response.media_type)
+    return response
+
+
 @reading.get("/models", tags=["models"])
 def list_models(service: TheService) -> views.ModelList:
     """List the versions, newest first."""
-    rows, generation = service.registry.describe_all()
+    rows, generation = service.versions.describe_all()
     return views.ModelList(
         models=list(map(views.Model.of, rows)), generation=generation
     )
@@ -127,15 +174,46 @@ def list_models(service: TheService) -> views.ModelList:
 @reading.get("/models/active", tags=["models"])
 def get_active_model(service: TheService, response: Response) -> views.ActiveModel:
     """Show the version that serves; the ETag is the generation."""
-    row, generation = service.registry.describe_active()
+    row, generation = service.versions.describe_active()
     response.headers["ETag"] = f'"{generation}"'
     return views.ActiveModel.of(row)
+
+
+@admin.put(
+    "/models/active",
+    tags=["models"],
+    response_model=views.ActiveModel,
+    openapi_extra=ACTIVATE,
+)
+async def activate_model(request: Request) -> Response:
+    """Let a version serve, to roll back or forward.
+
+    `If-Match` is the ETag of the active version that the caller has seen, or `*`.
+    """
+    service = service_of(request)
+    expected = expected_generations(request)
+    if bodies.media_type(request) != bodies.JSON_TYPE:
+        raise bodies.MediaTypeError("expected application/json")
+    body = await bodies.read(request, bodies.MAX_JSON_BYTES)
+    number = Activation.model_validate_json(body).version
+    await asyncio.to_thread(service.versions.activate, number, expected)
+    await service.registry.refresh_in_thread()
+    row, generation = await asyncio.to_thread(service.versions.describe_active)
+    answer = views.ActiveModel.of(row).model_dump_json()
+    headers = {"ETag": f'"{generation}"'}
+    return Response(answer, headers=headers, media_type=bodies.JSON_TYPE)
+
+
+@admin.delete("/models/{version}", tags=["models"], status_code=204)
+def delete_model(service: TheService, version: Number) -> None:
+    """Remove a version for good; not the active one, nor the one shipped."""
+    service.versions.delete(version)
 
 
 @reading.get("/models/{version}", tags=["models"])
 def get_model(service: TheService, version: Number) -> views.Model:
     """Show one version."""
-    return views.Model.of(service.registry.describe(version))
+    return views.Model.of(service.versions.describe(version))
 
 
 @reading.get(
@@ -146,7 +224,7 @@ def get_model(service: TheService, version: Number) -> views.Model:
 )
 def get_weights(service: TheService, version: Number) -> Response:
     """Download a version as safetensors; the ETag is its SHA-256."""
-    content, sha256 = service.registry.weights(version)
+    content, sha256 = service.versions.weights(version)
     name = f"offsetnet-{version}.safetensors"
     headers = {
         "ETag": f'"{sha256}"',
@@ -165,6 +243,7 @@ async def livez(request: Request) -> Response:
 @public.get("/readyz")
 async def readyz(service: TheService) -> views.Ready:
     """Tell whether a verified version is loaded, and whether the store answers."""
+    service.drain.refuse_if_begun()
     _ = service.registry.active
     return views.Ready(ready=True, degraded=service.registry.is_degraded)
 
@@ -209,27 +288,42 @@ async def _model(request: Request, query: PinQuery) -> ServedModel:
     return await asyncio.to_thread(registry.load, pinned)
 
 
-async def _submission(request: Request) -> Submission:
-    """Read a training request, from JSON at once or from CSV as it arrives."""
+def _caller(request: Request) -> str:
+    guard = service_of(request).guard
+    return guard.caller(request.scope["state"]["headers"])
+
+
+def _preview(service: Service, submitted: Submission) -> Response:
+    answer = preview(submitted, service.versions.champion())
+    return Response(answer.model_dump_json(), media_type=bodies.JSON_TYPE)
+
+
+async def _submission(request: Request) -> tuple[Submission, bool]:
+    """Read a training request, from JSON at once or from CSV as it arrives.
+
+    Returns:
+        The request, and whether it asks for a preview only.
+    """
     media_type = bodies.media_type(request)
     if media_type == bodies.CSV_TYPE:
         with service_of(request).uploads.turn(request):
             return await _csv_submission(request)
-    _query(request, NoQuery)
+    query = _query(request, DryRunQuery)
     body = await bodies.read(request, bodies.MAX_JSON_BYTES)
     if body and media_type != bodies.JSON_TYPE:
         raise bodies.MediaTypeError("expected application/json or text/csv")
-    return submission.from_json(body)
+    return submission.from_json(body), query.dry_run
 
 
-async def _csv_submission(request: Request) -> Submission:
+async def _csv_submission(request: Request) -> tuple[Submission, bool]:
     query = _query(request, TrainQuery)
     reader = CsvReader(labelled=True, max_rows=MAX_ROWS)
     async for chunk in bodies.slices(request, bodies.MAX_CSV_BYTES):
         reader.feed(chunk)
         await asyncio.sleep(0)  # others' turn
     table = await asyncio.to_thread(reader.finish)
-    return await asyncio.to_thread(submission.from_csv, table, query)
+    submitted = await asyncio.to_thread(submission.from_csv, table, query)
+    return submitted, query.dry_run
 
 
 def _query(request: Request, schema: type[QueryT]) -> QueryT:

@@ -88,6 +88,11 @@ class Guard:
         ):
             self._check_predict(headers)
 
+    def caller(self, headers: Mapping[bytes, bytes]) -> str:
+        """Name the caller by the digest of its key; "" where none is configured."""
+        digest = _digest(_sent_key(headers) or b"")
+        return digest.hex()[:32] if digest in self._admin | self._predict else ""
+
     def _check_admin(
         self, connection: Connection, headers: Mapping[bytes, bytes]
     ) -> None:

@@ -12,6 +12,7 @@ MAX_CSV_BYTES: Final = 64 * 1024 * 1024
 LARGE_BYTES: Final = 1024 * 1024
 CSV_TYPE: Final = "text/csv"
 JSON_TYPE: Final = "application/json"
+EVENT_STREAM: Final = "text/event-stream"
 
 _SLICE_BYTES: Final = 16 * 1024  # some milliseconds of reading CSV
 

@@ -6,23 +6,30 @@ the lease changes nothing. The statements are in the order of a job's life.
 """
 
 import secrets
-from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Update, and_, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Update, and_, or_, select
 
-from app import registry
-from app.jobs import Promote
+from app.gate import Comparison, Decision
+from app.jobs import Promote, change, finish
 from app.settings import Settings
-from app.store import Store, datasets, jobs, now
+from app.store import Store
+from app.tables import active, datasets, jobs, now
+from app.versions import active_version, add_version, prune, set_active
 from model import TrainingConfig
 
-Failure = Literal["diverged", "error", "lost", "out-of-memory", "timeout"]
+Failure = Literal[
+    "diverged", "error", "killed", "lost", "out-of-memory", "stalled", "timeout"
+]
 Point = tuple[int, float, float | None]  # epoch, train_loss, holdout_loss
 
 
 class LostJobError(Exception):
     """The job is no longer this owner's."""
+
+
+class StaleChampionError(Exception):
+    """The active version was set since the decision was made."""
 
 
 class Claim(NamedTuple):
@@ -40,10 +47,19 @@ class Claim(NamedTuple):
 class Progress(NamedTuple):
     """What a running job tells with every beat."""
 
-    epoch: int
-    train_loss: float | None
-    holdout_loss: float | None
-    history: list[Point]
+    epoch: int = 0
+    train_loss: float | None = None
+    holdout_loss: float | None = None
+    history: tuple[Point, ...] = ()
+
+
+class Result(NamedTuple):
+    """What a training made, and what becomes of it."""
+
+    weights: bytes
+    comparison: Comparison | None
+    decision: Decision
+    generation: int  # of the active version that the decision was made against
 
 
 class Claims:
@@ -54,77 +70,69 @@ class Claims:
         self._store = store
         self._lease_seconds = settings.lease_seconds
         self._max_attempts = settings.max_attempts
+        self._keep_versions = settings.keep_versions
 
-    def take(self) -> Claim | None:
+    def take(self, runner: str) -> Claim | None:
         """Take the oldest job that waits or whose owner fell silent.
 
         A job that was taken too often already fails as `lost` instead.
+
+        Args:
+            runner: Names the process that takes it; starts the owner's name.
         """
         with self._store.write() as connection:
-            connection.execute(
-                _finish("failed", reason="lost").where(
-                    _is_silent(), jobs.c.attempt >= self._max_attempts
-                )
-            )
+            self._give_up(connection, _is_silent(), "lost")
             may_be_retried = and_(_is_silent(), jobs.c.attempt < self._max_attempts)
             is_free = or_(jobs.c.state == "queued", may_be_retried)
             oldest = select(jobs.c.id).where(is_free).order_by(jobs.c.id).limit(1)
             job_id = connection.scalar(oldest)
             if job_id is None:
                 return None
-            connection.execute(
-                update(jobs)
-                .where(jobs.c.id == job_id)
-                .values(
-                    state="running",
-                    attempt=jobs.c.attempt + 1,
-                    owner=secrets.token_hex(16),
-                    lease_until=now() + self._lease_seconds,
-                    started_at=now(),
-                    epoch=0,
-                    train_loss=None,
-                    holdout_loss=None,
-                    history=[],
-                )
+            statement = change(
+                state="running",
+                attempt=jobs.c.attempt + 1,
+                owner=f"{runner}.{secrets.token_hex(8)}",
+                lease_until=now() + self._lease_seconds,
+                started_at=now(),
+                **Progress()._asdict(),
             )
+            connection.execute(statement.where(jobs.c.id == job_id))
             return _read_claim(connection, job_id)
 
     def beat(self, claim: Claim, progress: Progress) -> bool:
         """Extend the lease and report; tell whether the job is still this owner's."""
-        statement = update(jobs).values(
-            lease_until=now() + self._lease_seconds, **progress._asdict()
-        )
+        lease_until = now() + self._lease_seconds
+        statement = change(lease_until=lease_until, **progress._asdict())
         with self._store.write() as connection:
             return connection.execute(statement.where(_is_owned(claim))).rowcount == 1
 
-    def succeed(
-        self,
-        claim: Claim,
-        progress: Progress,
-        weights: bytes,
-        metrics: Mapping[str, Any] | None,
-    ) -> None:
-        """Store the version, decide, activate and end the job, in one transaction.
+    def succeed(self, claim: Claim, progress: Progress, result: Result) -> None:
+        """Store the version, activate it or not, and end the job: one transaction.
 
         Raises:
             LostJobError: The job is no longer this owner's; nothing is changed.
+            StaleChampionError: The decision must be made anew; nothing is changed.
         """
-        is_promoted = claim.promote == "always"
+        outcome, reason = result.decision
         with self._store.write() as connection:
-            version = registry.add_version(
+            if (_generation(connection) or 0) != result.generation:
+                raise StaleChampionError("the active version was set meanwhile")
+            version = add_version(
                 connection,
-                weights,
-                parent=registry.active_version(connection),
+                result.weights,
+                parent=active_version(connection),
                 job=claim.id,
                 note=claim.note,
             )
-            if is_promoted:
-                registry.activate(connection, version)
-            statement = _finish(
+            if outcome == "promoted":
+                set_active(connection, version)
+            prune(connection, self._keep_versions)
+            statement = finish(
                 "succeeded",
                 **progress._asdict(),
-                outcome="promoted" if is_promoted else "kept",
-                metrics=metrics,
+                outcome=outcome,
+                reason=reason,
+                metrics=result.comparison and result.comparison.to_dict(),
                 model_version=version,
             )
             _change_owned(connection, claim, statement)
@@ -136,26 +144,55 @@ class Claims:
             LostJobError: The job is no longer this owner's; nothing is changed.
         """
         with self._store.write() as connection:
-            _change_owned(connection, claim, _finish("failed", reason=reason))
+            _change_owned(connection, claim, finish("failed", reason=reason))
 
-    def release(self, claim: Claim) -> None:
-        """Hand a running job back to the queue; this try does not count."""
+    def release(self, runner: str) -> int:
+        """Hand the jobs of a process back to the queue; these tries do not count.
+
+        Returns:
+            How many there were.
+        """
+        statement = _requeue(attempt=jobs.c.attempt - 1)
         with self._store.write() as connection:
-            connection.execute(
-                update(jobs)
-                .where(_is_owned(claim))
-                .values(
-                    state="queued",
-                    owner=None,
-                    lease_until=None,
-                    started_at=None,
-                    attempt=jobs.c.attempt - 1,
-                )
-            )
+            return connection.execute(statement.where(_is_of(runner))).rowcount
+
+    def abandon(self, runner: str, reason: Failure) -> None:
+        """Let the jobs of a process that ended be tried again, or fail.
+
+        Args:
+            runner: Names the process, which must not work any more.
+            reason: Why they fail where this was the last try.
+        """
+        with self._store.write() as connection:
+            self._give_up(connection, _is_of(runner), reason)
+            connection.execute(_requeue().where(_is_of(runner)))
+
+    def _give_up(
+        self, connection: Connection, jobs_tried: ColumnElement[bool], reason: Failure
+    ) -> None:
+        """Fail those jobs that were tried often enough."""
+        was_last = jobs.c.attempt >= self._max_attempts
+        statement = finish("failed", reason=reason)
+        connection.execute(statement.where(jobs_tried, was_last))
+
+
+def _requeue(**values: Any) -> Update:
+    return change(
+        state="queued",
+        owner=None,
+        lease_until=None,
+        started_at=None,
+        **Progress()._asdict(),
+        **values,
+    )
 
 
 def _is_silent() -> ColumnElement[bool]:
     return and_(jobs.c.state == "running", jobs.c.lease_until < now())
+
+
+def _is_of(runner: str) -> ColumnElement[bool]:
+    return and_(jobs.c.state == "running", jobs.c.owner.startswith(runner + "."))
 
 
 def _is_owned(claim: Claim) -> ColumnElement[bool]:
@@ -164,10 +201,8 @@ def _is_owned(claim: Claim) -> ColumnElement[bool]:
     )
 
 
-def _finish(state: str, **values: Any) -> Update:
-    return update(jobs).values(
-        state=state, finished_at=now(), owner=None, lease_until=None, **values
-    )
+def _generation(connection: Connection) -> int | None:
+    return connection.scalar(select(active.c.generation))
 
 
 def _change_owned(connection: Connection, claim: Claim, statement: Update) -> None:

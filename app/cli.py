@@ -1,7 +1,8 @@
-"""The command line: `offsetnet serve`, `train`, `predict`, `sample`, `runner`."""
+"""The command line: `serve`, `train`, `predict`, `models`, `sample`, `runner`."""
 
+import asyncio
 import copy
-import os
+import logging
 import signal
 import sys
 from collections.abc import Iterator, Mapping
@@ -12,13 +13,15 @@ from typing import Annotated, Any, Final, NoReturn
 import typer
 import uvicorn
 from pydantic import ValidationError
+from sqlalchemy.exc import DBAPIError
 from uvicorn.config import LOGGING_CONFIG, STARTUP_FAILURE
 
-from app import __version__, offline, settings
+from app import __version__, cli_models, offline, online, settings
 from app.auth import Guard
-from app.schemas import ConfigChanges
+from app.schemas import TrainQuery
+from app.standalone import train_only
 from app.store import Store, StoreError
-from app.terminal import output
+from app.terminal import Outputs, fail, notices, output, usage, wrong_option
 from model import ALL_UNITS, sample_csv
 
 GRACEFUL_SECONDS: Final = 20
@@ -30,16 +33,23 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+cli.add_typer(cli_models.commands, name="models")
 
+SERVER: Final = "With a server"
 PERSON: Final = typer.Option(help="Of one person.", rich_help_panel="A person")
 
 
-def _setting(name: str) -> Any:
-    """Offer one of the training settings that POST /train takes too."""
-    text = ConfigChanges.model_fields[name].description
-    return typer.Option(help=text, rich_help_panel="Training settings")
+def _setting(name: str, panel: str = "Training settings") -> Any:
+    """Offer one of the settings that POST /train takes too."""
+    text = TrainQuery.model_fields[name].description
+    return typer.Option(help=text, rich_help_panel=panel)
 
 
+DataDir = Annotated[Path | None, typer.Option(help="Folder for the data.")]
+DatabaseUrl = Annotated[
+    str | None,
+    typer.Option(help="postgresql://..., in place of the folder's SQLite."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 
 
@@ -62,12 +72,12 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port.")] = 8000,
     workers: Annotated[int, typer.Option(min=1, help="Server processes.")] = 1,
-    data_dir: Annotated[Path | None, typer.Option(help="Folder for the data.")] = None,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
     access_log: Annotated[bool, typer.Option(help="Log each request.")] = False,
 ) -> None:
     """Answer predictions over HTTP, and retrain in the background."""
-    if data_dir is not None:
-        settings.publish(data_dir=data_dir)
+    _publish(data_dir, database_url)
     _check_settings()
     log_config = copy.deepcopy(LOGGING_CONFIG)
     log_config["loggers"]["app"] = {"handlers": ["default"], "level": "INFO"}
@@ -90,11 +100,12 @@ def serve(
 
 
 @cli.command()
-def runner() -> None:
-    """Only train: take jobs from the data folder until stopped."""
+def runner(*, data_dir: DataDir = None, database_url: DatabaseUrl = None) -> None:
+    """Only train: take jobs until stopped."""
+    _publish(data_dir, database_url)
     _check_settings()
-    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
-    os.execve(sys.executable, [sys.executable, "-P", "-m", "app.runner"], environment)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    asyncio.run(train_only(settings.Settings()))
 
 
 @cli.command()
@@ -120,6 +131,12 @@ def train_command(
     output_file: Annotated[
         Path | None, typer.Option("--output", help="Where to save the weights.")
     ] = None,
+    server: Annotated[
+        str | None,
+        typer.Option(help="Train there: http://HOST:PORT.", rich_help_panel=SERVER),
+    ] = None,
+    promote: Annotated[str | None, _setting("promote", SERVER)] = None,
+    note: Annotated[str | None, _setting("note", SERVER)] = None,
     plot: Annotated[bool, typer.Option("--plot", help="Draw the loss curve.")] = False,
     as_json: Json = False,
     hidden_units: Annotated[int | None, _setting("hidden_units")] = None,
@@ -135,15 +152,16 @@ def train_command(
     seed: Annotated[int | None, _setting("seed")] = None,
 ) -> None:
     """Train on a CSV of people, or on the article's four as the article does."""
-    if article == (file is not None):
-        offline.usage("give either a FILE or --article")
-    offline.train_file(
-        file,
-        context.params,
-        save_to=output_file,
-        draw_curve=plot,
-        as_json=as_json,
-    )
+    if (file and article) or not (file or article or server):
+        usage("give either a FILE or --article")
+    if server is None and (promote, note) != (None, None):
+        usage("--promote and --note go with --server")
+    changes = _changes(context.params)
+    outputs = Outputs(save_to=output_file, draw_curve=plot, as_json=as_json)
+    if server is None:
+        offline.train_file(file, changes, outputs)
+    else:
+        online.train(server, file, changes, outputs)
 
 
 @cli.command(name="predict")
@@ -169,9 +187,9 @@ def predict_command(
         if value is not None and name in PERSON_OPTIONS
     }
     if bool(person) == (file is not None):
-        offline.usage("give either a FILE or a weight and a height")
+        usage("give either a FILE or a weight and a height")
     if file is not None and as_json:
-        offline.usage("--json is for one person; a FILE is answered as CSV")
+        usage("--json is for one person; a FILE is answered as CSV")
     if file is None:
         offline.predict_person(weights, person, as_json=as_json)
     else:
@@ -183,21 +201,48 @@ def main() -> None:
     cli(prog_name="offsetnet")
 
 
+def _changes(parameters: Mapping[str, object]) -> TrainQuery:
+    """Read the training settings as POST /train reads its query."""
+    given = {
+        name: str(value)
+        for name, value in parameters.items()
+        if name in TrainQuery.model_fields and value is not None
+    }
+    try:
+        return TrainQuery.model_validate_strings(given)
+    except ValidationError as error:
+        wrong_option(error)
+
+
+def _publish(data_dir: Path | None, database_url: str | None) -> None:
+    """Let the flags win over the environment, here and in the processes below."""
+    if data_dir is not None:
+        settings.publish(data_dir=data_dir)
+    if database_url is not None:
+        settings.publish(database_url=database_url)
+
+
 def _check_settings() -> None:
     """Find what is wrong with the settings before anything is started."""
     try:
         chosen = settings.Settings()
         Guard(chosen)
-        Store(chosen.database_path).close()
+        _check_store(chosen)
     except ValidationError as error:
-        offline.fail(*(_describe(fault) for fault in error.errors()))
+        fail(*settings.describe(error))
     except (StoreError, OSError) as error:
-        offline.fail(str(error))
+        fail(str(error))
 
 
-def _describe(fault: Mapping[str, Any]) -> str:
-    variables = [settings.PREFIX + str(name).upper() for name in fault["loc"]]
-    return ": ".join([*variables, fault["msg"]])
+def _check_store(chosen: settings.Settings) -> None:
+    """Find what is wrong with the database; a server may be away and come."""
+    store = Store(chosen)
+    try:
+        store.prepare()
+    except DBAPIError as error:
+        notices.print(f"the database does not answer: {error.orig}")
+    finally:
+        store.close()
 
 
 @contextmanager

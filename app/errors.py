@@ -27,9 +27,25 @@ from app.bodies import (
     MediaTypeError,
     UploadBusyError,
 )
-from app.jobs import QueueFullError, UnknownJobError
-from app.registry import NotReadyError, UnknownVersionError
+from app.conditions import IdempotencyKeyError, PreconditionRequiredError
+from app.drain import DrainingError
+from app.jobs import (
+    CallerLimitError,
+    FinishedJobError,
+    KeyReusedError,
+    QueueFullError,
+    UnknownJobError,
+)
+from app.registry import NotReadyError
+from app.store import StoreError
+from app.streams import CallerStreamLimitError, StreamLimitError
 from app.submission import SingleClassError, WorkBudgetError
+from app.versions import (
+    NoVersionError,
+    StaleGenerationError,
+    UnknownVersionError,
+    VersionInUseError,
+)
 from model import ArtifactError, CsvEncodingError, CsvError
 
 MAX_ERRORS: Final = 20
@@ -52,6 +68,7 @@ _RETRY: Final = {"Retry-After": "1"}
 _CLOSE: Final = {"Connection": "close"}
 
 STORAGE: Final = Problem(503, "storage", "The database does not answer", _RETRY)
+NOT_READY: Final = Problem(503, "not-ready", "No version is loaded", _RETRY)
 NOT_FOUND: Final = Problem(404, "not-found", "Nothing is here")
 INVALID: Final = Problem(422, "invalid", "The request breaks a rule")
 MALFORMED: Final = Problem(400, "malformed", "The body cannot be read")
@@ -61,6 +78,7 @@ PROBLEMS: Final[dict[type[Exception], Problem]] = {
     ForeignHostError: Problem(400, "foreign-host", "The Host is not answered here"),
     ClientDisconnect: Problem(400, "disconnected", "The client left"),
     CsvEncodingError: MALFORMED,
+    IdempotencyKeyError: Problem(400, "idempotency-key", "This is no key"),
     UnauthenticatedError: Problem(
         401, "unauthenticated", "A key is needed", {"WWW-Authenticate": "Bearer"}
     ),
@@ -69,6 +87,11 @@ PROBLEMS: Final[dict[type[Exception], Problem]] = {
     NoPageError: NOT_FOUND,
     UnknownJobError: NOT_FOUND,
     UnknownVersionError: NOT_FOUND,
+    FinishedJobError: Problem(409, "job-finished", "The job has ended"),
+    VersionInUseError: Problem(409, "version-in-use", "The version must stay"),
+    StaleGenerationError: Problem(
+        412, "stale-generation", "The active version was set meanwhile"
+    ),
     BodyTooLargeError: Problem(413, "too-large", "The body is too large", _CLOSE),
     MediaTypeError: Problem(
         415,
@@ -87,12 +110,24 @@ PROBLEMS: Final[dict[type[Exception], Problem]] = {
     RequestValidationError: INVALID,
     SingleClassError: Problem(422, "single-class", "Both labels are needed"),
     WorkBudgetError: Problem(422, "work-budget", "The training would take too long"),
+    KeyReusedError: Problem(422, "key-reused", "The key belongs to another request"),
+    PreconditionRequiredError: Problem(
+        428, "precondition-required", "If-Match is needed"
+    ),
+    CallerLimitError: Problem(429, "caller-limit", "Too many jobs of this key", _RETRY),
+    CallerStreamLimitError: Problem(
+        429, "caller-stream-limit", "Too many streams of this key", _RETRY
+    ),
     QueueFullError: Problem(503, "queue-full", "Too many jobs wait", _RETRY),
+    StreamLimitError: Problem(503, "stream-limit", "Too many streams", _RETRY),
     UploadBusyError: Problem(503, "upload-busy", "Another upload is read", _RETRY),
-    NotReadyError: Problem(503, "not-ready", "No version is loaded", _RETRY),
+    NotReadyError: NOT_READY,
+    NoVersionError: NOT_READY,
+    DrainingError: Problem(503, "draining", "The process stops", _RETRY),
     ArtifactError: Problem(503, "damaged-version", "The version is damaged", _RETRY),
     DBAPIError: STORAGE,
     PoolTimeoutError: STORAGE,
+    StoreError: STORAGE,
     Exception: INTERNAL,
 }
 _SPEAKING: Final = tuple(  # whose messages are written for the client

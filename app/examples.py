@@ -1,5 +1,6 @@
 """The answers that the documentation shows, as the service gave them."""
 
+import json
 from typing import Any, Final
 
 _CONFIG: Final = {
@@ -39,7 +40,7 @@ _JOB: Final = {
     "rows": 4,
     "dataset_sha256": _DATASET_SHA256,
     "config": _CONFIG,
-    "promote": "always",
+    "promote": "if_better",
     "note": None,
     "warnings": [],
     "metrics": None,
@@ -47,7 +48,7 @@ _JOB: Final = {
     "created_at": "2026-11-24T06:43:14.402987Z",
     "started_at": "2026-11-24T06:43:15.051000Z",
     "finished_at": "2026-11-24T06:43:15.496000Z",
-    "links": {"self": "/train/1", "model": "/models/2"},
+    "links": {"self": "/train/1", "events": "/train/1/events", "model": "/models/2"},
 }
 _QUEUED: Final = _JOB | {
     "state": "queued",
@@ -60,7 +61,7 @@ _QUEUED: Final = _JOB | {
     "model_version": None,
     "started_at": None,
     "finished_at": None,
-    "links": {"self": "/train/1", "model": None},
+    "links": {"self": "/train/1", "events": "/train/1/events", "model": None},
 }
 _MODEL: Final = {
     "version": 1,
@@ -85,10 +86,23 @@ ANSWERS: Final[dict[str, Any]] = {
     "predict": {**_EMILY, "model_version": 1},
     "predict_batch": {"predictions": [_EMILY, _EMILY], "model_version": 1},
     "train": _QUEUED,
+    "train 200": {
+        "rows": 4,
+        "labels": {"F": 2, "M": 2},
+        "split": {"training": 4, "holdout": 0},
+        "conflicting_rows": 0,
+        "dataset_sha256": _DATASET_SHA256,
+        "config": _CONFIG,
+        "promote": "if_better",
+        "warnings": [],
+        "champion": None,
+    },
     "list_jobs": {"jobs": [_JOB], "next": None},
     "get_job": _JOB,
+    "cancel_job": _QUEUED | {"state": "cancelled", "finished_at": _JOB["finished_at"]},
     "list_models": {"models": [_MODEL], "generation": 1},
     "get_active_model": {**_MODEL, "previous": None},
+    "activate_model": {**_MODEL, "previous": 2},
     "get_model": _MODEL,
     "livez": {"live": True},
     "readyz": {"ready": True, "degraded": False},
@@ -107,7 +121,18 @@ ANSWERS: Final[dict[str, Any]] = {
         "status": 422,
     },
 }
-"""By operation; a download of weights has no example."""
+"""By operation, or operation and status; a download of weights has no example."""
+
+EVENTS: Final = f"""\
+id: 1
+event: progress
+data: {json.dumps(_QUEUED)}
+
+id: 4
+event: succeeded
+data: {json.dumps(_JOB)}
+
+"""
 
 BATCH_CSV: Final = """\
 weight_lb,height_in,probability,label,extrapolating

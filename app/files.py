@@ -1,12 +1,14 @@
 """Files that the command line reads and writes."""
 
+import errno
 import os
+import stat
 import tempfile
 from pathlib import Path
 from typing import Final
 
 from app.schemas import MAX_ROWS
-from model import MAX_ARTIFACT_BYTES, CsvReader, Table
+from model import CsvReader, Table
 
 _SLICE_BYTES: Final = 64 * 1024
 
@@ -25,14 +27,24 @@ def read_csv(path: Path, *, labelled: bool) -> Table:
     return reader.finish()
 
 
-def read_bounded(path: Path) -> bytes:
-    """Read an artifact's file, and no more than tells that it is too large.
+def read_bounded(path: Path, max_bytes: int) -> bytes:
+    """Read a file, and no more than tells that it is too large.
 
     Raises:
         OSError: The file cannot be read.
     """
     with path.open("rb") as file:
-        return file.read(MAX_ARTIFACT_BYTES + 1)
+        return file.read(max_bytes + 1)
+
+
+def check_regular(path: Path) -> None:
+    """Refuse what is no file of bytes: a pipe, for one, waits for its writer.
+
+    Raises:
+        OSError: It is none, or cannot be looked at.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "Not a regular file")
 
 
 def write_atomically(path: Path, content: bytes) -> None:

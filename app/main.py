@@ -10,6 +10,8 @@ from fastapi import FastAPI
 from app import __version__, api, openapi, page
 from app.auth import Guard
 from app.bodies import Uploads
+from app.claims import Claims
+from app.drain import Drain
 from app.errors import install
 from app.jobs import Jobs
 from app.observe import Observe
@@ -17,7 +19,9 @@ from app.registry import Registry
 from app.routing import Service
 from app.settings import Settings
 from app.store import Store
+from app.streams import Streams
 from app.supervisor import Supervisor
+from app.versions import Versions
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -50,15 +54,22 @@ async def _lifespan(
     settings: Settings, guard: Guard, app: FastAPI
 ) -> AsyncIterator[None]:
     """Load the active version, then keep it fresh and the runner alive."""
-    store = await asyncio.to_thread(Store, settings.database_path)
-    registry = await asyncio.to_thread(Registry, store)
-    supervisor = Supervisor(settings, registry.refresh_in_thread)
+    store = Store(settings)
+    versions, jobs, drain = Versions(store, settings), Jobs(store, settings), Drain()
+    registry = Registry(store, versions)
+    await asyncio.to_thread(registry.open)
+    drain.watch()
+    claims = Claims(store, settings)
+    supervisor = Supervisor(settings, claims, registry.refresh_in_thread)
     app.state.service = Service(
         guard=guard,
         registry=registry,
-        jobs=Jobs(store, settings),
+        versions=versions,
+        jobs=jobs,
+        streams=Streams(jobs, drain, settings),
         supervisor=supervisor,
         uploads=Uploads(),
+        drain=drain,
     )
     tasks = [
         asyncio.create_task(registry.watch(settings.poll_seconds)),

@@ -29,6 +29,7 @@ class Observe:
         request_id = _request_id(headers.get(b"x-request-id", b""))
         scope.setdefault("state", {})["request_id"] = request_id
         scope["state"]["headers"] = headers
+        scope["state"]["is_head"] = scope["method"] == "HEAD"
         extra = [
             (b"x-request-id", request_id.encode()),
             (b"x-content-type-options", b"nosniff"),

@@ -5,19 +5,19 @@ import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final
 
-import typer
 from pydantic import ValidationError
 
 from app import prediction, terminal
-from app.files import read_bounded, read_csv, write_atomically
+from app.files import check_regular, read_bounded, read_csv, write_atomically
 from app.registry import ServedModel
-from app.schemas import ConfigChanges, TrainQuery
-from app.terminal import notices, output
+from app.schemas import ConfigChanges
+from app.terminal import Outputs, fail, output, print_json, wrong_option
 from model import (
     ARTICLE_CONFIG,
     ARTICLE_PEOPLE,
+    MAX_ARTIFACT_BYTES,
     Artifact,
     ArtifactError,
     CsvError,
@@ -35,31 +35,26 @@ from model import (
 ARTICLE_STEP: Final = 10  # epochs between two of the article's lines
 
 
-def train_file(
-    path: Path | None,
-    settings: Mapping[str, object],
-    *,
-    save_to: Path | None,
-    draw_curve: bool,
-    as_json: bool,
-) -> None:
+def train_file(path: Path | None, changes: ConfigChanges, outputs: Outputs) -> None:
     """Train on a CSV, or without one on the article's people, and show the result."""
+    save_to, draw_curve, as_json = outputs
     if save_to and not save_to.parent.is_dir():
         fail(f"{save_to.parent}: not a folder")  # before hours of training are lost
     is_article = path is None
     data = ARTICLE_PEOPLE if path is None else _read_people(path)
     defaults = ARTICLE_CONFIG if is_article else TrainingConfig()
-    config = _changes(settings).apply_to(defaults).for_rows(len(data))
+    config = changes.apply_to(defaults).for_rows(len(data))
     history = _train(data, config, has_article_lines=is_article and not as_json)
     artifact = Artifact.of_training(history[-1].params, data, config)
     content = save(artifact)
     if save_to:
         _write(save_to, content)
     if draw_curve:
-        output.print(terminal.loss_curve(history))
+        points = [(one.number, one.train_loss, one.holdout_loss) for one in history]
+        output.print(terminal.loss_curve(points))
     if as_json:
         sha256 = hashlib.sha256(content).hexdigest()
-        _print_json(terminal.as_json(artifact, history[-1], sha256=sha256))
+        print_json(terminal.as_json(artifact, **_end(history[-1]), sha256=sha256))
         return
     output.print(str(artifact.params))
     for line in terminal.strangers(artifact) if is_article else []:
@@ -86,25 +81,25 @@ def predict_person(
     try:
         answer = json.loads(prediction.predict(model, body, with_explanation=False))
     except ValidationError as error:
-        usage(_first_fault(error))
+        wrong_option(error)
     del answer["model_version"]
     if as_json:
-        _print_json(answer)
+        print_json(answer)
     else:
         note = " (nobody in training was out there)" if answer["extrapolating"] else ""
         output.print(f"{answer['label']}, P(F) = {answer['probability']:.3f}{note}")
 
 
-def usage(message: str) -> NoReturn:
-    """Say that the command was called wrongly, and end with status 2."""
-    raise typer.BadParameter(message)
-
-
-def fail(*lines: str) -> NoReturn:
-    """Say what went wrong, and end with status 1."""
-    for line in lines:
-        notices.print(line, style="red", markup=False)
-    raise typer.Exit(1)
+def verify_file(path: Path, *, as_json: bool) -> None:
+    """Verify an artifact's file and show what it holds."""
+    artifact, content = _read_verified(path)
+    sha256 = hashlib.sha256(content).hexdigest()
+    if as_json:
+        print_json(terminal.as_json(artifact, sha256=sha256))
+        return
+    output.print(f"sha256 {sha256}")
+    output.print(f"{artifact.rows} rows, {artifact.config.hidden_units} hidden units")
+    output.print(terminal.metrics_table(artifact))
 
 
 def _train(
@@ -117,7 +112,7 @@ def _train(
             task = bar.add_task("", total=config.epochs)
             for epoch in train(data, config):
                 history.append(epoch)
-                losses = terminal.describe_losses(epoch)
+                losses = terminal.describe_losses(epoch.train_loss, epoch.holdout_loss)
                 bar.update(task, completed=epoch.number, description=losses)
                 if has_article_lines and epoch.number % ARTICLE_STEP == 1:
                     number = epoch.number - 1  # the article counts from 0
@@ -127,16 +122,12 @@ def _train(
     return history
 
 
-def _changes(parameters: Mapping[str, object]) -> ConfigChanges:
-    given = {
-        name: str(value)
-        for name, value in parameters.items()
-        if name in ConfigChanges.model_fields and value is not None
+def _end(epoch: Epoch) -> dict[str, float | None]:
+    return {
+        "epochs": epoch.number,
+        "train_loss": epoch.train_loss,
+        "holdout_loss": epoch.holdout_loss,
     }
-    try:
-        return TrainQuery.model_validate_strings(given)
-    except ValidationError as error:
-        usage(_first_fault(error))
 
 
 def _read_people(path: Path) -> Dataset:
@@ -157,9 +148,22 @@ def _read_table(path: Path, *, labelled: bool) -> Table:
 
 def _read_artifact(path: Path | None) -> Artifact:
     try:
-        return load(load_shipped() if path is None else read_bounded(path))
+        if path is None:
+            return load(load_shipped())
+        return load(read_bounded(path, MAX_ARTIFACT_BYTES))
     except ArtifactError as error:
         fail(f"{path or 'the shipped weights'}: {error}")
+    except OSError as error:
+        fail(f"{path}: {error.strerror}")
+
+
+def _read_verified(path: Path) -> tuple[Artifact, bytes]:
+    try:
+        check_regular(path)
+        content = read_bounded(path, MAX_ARTIFACT_BYTES)
+        return load(content), content
+    except ArtifactError as error:
+        fail(f"{path}: {error}")
     except OSError as error:
         fail(f"{path}: {error.strerror}")
 
@@ -169,13 +173,3 @@ def _write(path: Path, content: bytes) -> None:
         write_atomically(path, content)
     except OSError as error:
         fail(f"{path}: {error.strerror}")
-
-
-def _first_fault(error: ValidationError) -> str:
-    fault = error.errors(include_url=False, include_input=False)[0]
-    name = "-".join(str(part) for part in fault["loc"]).replace("_", "-")
-    return f"--{name}: {fault['msg']}"
-
-
-def _print_json(value: object) -> None:
-    output.print_json(json.dumps(value))

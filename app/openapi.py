@@ -11,9 +11,9 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel, TypeAdapter
 
-from app.bodies import CSV_TYPE, JSON_TYPE
-from app.examples import ANSWERS, BATCH_CSV, PROBLEM
-from app.schemas import SHAPES, PinQuery, PredictQuery, TrainQuery
+from app.bodies import CSV_TYPE, EVENT_STREAM, JSON_TYPE
+from app.examples import ANSWERS, BATCH_CSV, EVENTS, PROBLEM
+from app.schemas import SHAPES, Activation, PinQuery, PredictQuery, TrainQuery
 from app.views import ProblemBody
 
 DESCRIPTION: Final = """\
@@ -88,10 +88,23 @@ def _csv(example: str) -> dict[str, Any]:
     return {"schema": {"type": "string"}, "example": example}
 
 
+def _header(name: str, description: str, *, is_required: bool) -> dict[str, Any]:
+    return {
+        "name": name,
+        "in": "header",
+        "description": description,
+        "required": is_required,
+        "schema": {"type": "string"},
+    }
+
+
 def _operation(
-    query: type[BaseModel], content: Mapping[str, Any], *, needs_body: bool = True
+    query: type[BaseModel],
+    content: Mapping[str, Any],
+    *headers: Mapping[str, Any],
+    needs_body: bool = True,
 ) -> dict[str, Any]:
-    """Describe an endpoint that reads its own body and query."""
+    """Describe an endpoint that reads its own body, query and headers."""
     schema = query.model_json_schema()
     parameters = [
         {
@@ -104,7 +117,7 @@ def _operation(
         for name, described in schema.get("properties", {}).items()
     ]
     body = {"required": needs_body, "content": content}
-    return {"parameters": parameters, "requestBody": body}
+    return {"parameters": [*parameters, *headers], "requestBody": body}
 
 
 PREDICT: Final = _operation(PredictQuery, {JSON_TYPE: _json("person", _PEOPLE)})
@@ -118,8 +131,31 @@ PREDICT_BATCH: Final = _operation(
 TRAIN: Final = _operation(
     TrainQuery,
     {JSON_TYPE: _json("train", _TRAIN_EXAMPLES), CSV_TYPE: _csv(_TRAIN_CSV)},
+    _header(
+        "Idempotency-Key",
+        "makes a repeated request the same job; kept as long as it, 24 h at least",
+        is_required=False,
+    ),
     needs_body=False,
 )
+ACTIVATE: Final = {
+    "parameters": [
+        _header(
+            "If-Match",
+            "ETag of the active version that was seen, or * for any",
+            is_required=True,
+        )
+    ],
+    "requestBody": {
+        "required": True,
+        "content": {
+            JSON_TYPE: {
+                "schema": Activation.model_json_schema(),
+                "example": {"version": 1},
+            }
+        },
+    },
+}
 
 
 def document(app: FastAPI) -> dict[str, Any]:
@@ -159,9 +195,13 @@ def _complete(operation: dict[str, Any]) -> None:
             }
         },
     }
-    if operation["operationId"] in ANSWERS:
-        for status in responses.keys() & {"200", "202"}:
-            content = responses[status]["content"]
-            content[JSON_TYPE]["example"] = ANSWERS[operation["operationId"]]
-            if CSV_TYPE in content:
-                content[CSV_TYPE]["example"] = BATCH_CSV
+    for status in responses.keys() & {"200", "202"}:
+        name = operation["operationId"]
+        example = ANSWERS.get(f"{name} {status}", ANSWERS.get(name))
+        content = responses[status]["content"]
+        if example is not None:
+            content[JSON_TYPE]["example"] = example
+        if CSV_TYPE in content:
+            content[CSV_TYPE]["example"] = BATCH_CSV
+        if EVENT_STREAM in content:
+            content[EVENT_STREAM]["example"] = EVENTS

@@ -14,9 +14,12 @@ from fastapi.routing import APIRoute
 
 from app.auth import Guard, Scope
 from app.bodies import Uploads
+from app.drain import Drain
 from app.jobs import Jobs
 from app.registry import Registry
+from app.streams import Streams
 from app.supervisor import Supervisor
+from app.versions import Versions
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,9 +28,12 @@ class Service:
 
     guard: Guard
     registry: Registry
+    versions: Versions
     jobs: Jobs
+    streams: Streams
     supervisor: Supervisor
     uploads: Uploads
+    drain: Drain
 
 
 def service_of(request: Request) -> Service:

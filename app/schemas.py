@@ -32,6 +32,7 @@ from model import (
     Units,
 )
 
+MAX_INTEGER: Final = 2**31 - 1
 MAX_INSTANCES: Final = 1_000
 MAX_ROWS: Final = 1_000_000  # of a CSV to train on
 MAX_EXAMPLES: Final = 6_500  # more do not fit into the bytes that JSON may have
@@ -156,8 +157,11 @@ class ConfigChanges(BaseModel):
 
 
 Promote = Annotated[
-    Literal["always", "never"],
-    Field(description="whether the new version shall serve; default always"),
+    Literal["if_better", "always", "never"],
+    Field(
+        description="whether the new version shall serve: if it is about as good as "
+        "the active one or better, always, or never; default if_better"
+    ),
 ]
 Note = Annotated[str, Field(max_length=200), AfterValidator(_printable)]
 _EXAMPLES: Any = Field(default=None, min_length=2, max_length=MAX_EXAMPLES)
@@ -173,22 +177,34 @@ class TrainRequest(BaseModel, Generic[ExampleT]):
 
     examples: list[ExampleT] = _EXAMPLES
     config: ConfigChanges = ConfigChanges()
-    promote: Promote = "always"
+    promote: Promote = "if_better"
     note: Note | None = _NOTE
 
 
-class TrainQuery(ConfigChanges):
+class DryRunQuery(BaseModel):
+    """Whether to check only."""
+
+    model_config = STRICT
+
+    dry_run: bool = Field(
+        default=False, description="check and measure only, without any job"
+    )
+
+
+class TrainQuery(ConfigChanges, DryRunQuery):
     """How to train on the people of a CSV, as query parameters."""
 
     patience: Annotated[Patience, BeforeValidator(_null)] = _setting("patience")
-    promote: Promote = "always"
+    promote: Promote = "if_better"
     note: Note | None = _NOTE
 
 
-class NoQuery(BaseModel):
-    """No query parameters at all."""
+class Activation(BaseModel):
+    """Which version shall serve."""
 
     model_config = STRICT
+
+    version: int = Field(ge=1, le=MAX_INTEGER)
 
 
 class PinQuery(BaseModel):

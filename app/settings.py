@@ -4,7 +4,13 @@ import os
 from pathlib import Path
 from typing import Annotated, Final, Self
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import (
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 LEASE_BEATS: Final = 3  # beats that may be missed
@@ -33,6 +39,10 @@ class Settings(BaseSettings):
         default=Path("offsetnet-data"),
         description="folder of the database and runner's lock",
     )
+    database_url: SecretStr | None = Field(
+        default=None,
+        description="postgresql://... in place of that folder's database",
+    )
     admin_key: Keys = Field(default=(), description="keys that may train")
     admin_key_file: Path | None = Field(default=None, description="file with such keys")
     predict_key: Keys = Field(default=(), description="keys that may predict and read")
@@ -46,6 +56,30 @@ class Settings(BaseSettings):
         default=True, description="whether /docs and /openapi.json need no key"
     )
     queue_limit: int = Field(default=100, ge=1, description="queued jobs at most")
+    caller_limit: int = Field(
+        default=10, ge=1, description="queued jobs at most of one admin key"
+    )
+    gate_tolerance: float = Field(
+        default=1.01,
+        ge=1,
+        le=2,
+        description="how many times the active version's error a new one may have",
+    )
+    keep_versions: int = Field(
+        default=20, ge=1, description="newest versions that are kept"
+    )
+    keep_jobs_seconds: float = Field(
+        default=604_800,
+        gt=0,
+        description="how long finished jobs are kept; one with an idempotency key "
+        "for 24 h at least",
+    )
+    streams_limit: int = Field(
+        default=100, ge=1, description="open event streams at most, in each process"
+    )
+    caller_streams_limit: int = Field(
+        default=5, ge=1, description="open event streams at most of one key"
+    )
     training_seconds: float = Field(
         default=300, gt=0, description="time that a job may take"
     )
@@ -58,13 +92,18 @@ class Settings(BaseSettings):
     poll_seconds: float = Field(
         default=1, gt=0, description="how often servers look for a new active version"
     )
-    beat_seconds: float = Field(default=2, gt=0, description="how often a job reports")
+    beat_seconds: float = Field(default=1, gt=0, description="how often a job reports")
     lease_seconds: float = Field(
         default=15,
         gt=0,
         description="silence after which a job is given to another runner",
     )
-    max_attempts: int = Field(default=3, ge=1, description="tries before a job is lost")
+    stall_seconds: float = Field(
+        default=30, gt=0, description="time without any computing that ends a job's try"
+    )
+    max_attempts: int = Field(
+        default=3, ge=1, description="tries before a job fails for good"
+    )
 
     @field_validator("admin_key", "predict_key", "allowed_hosts", mode="before")
     @classmethod
@@ -89,11 +128,6 @@ class Settings(BaseSettings):
         return self
 
     @property
-    def database_path(self) -> Path:
-        """Where the SQLite file is."""
-        return self.data_dir / "offsetnet.sqlite3"
-
-    @property
     def lock_path(self) -> Path:
         """What the one runner of a data folder holds."""
         return self.data_dir / "runner.lock"
@@ -110,13 +144,32 @@ class Settings(BaseSettings):
         """Return the variables that give a child process these settings, keys aside."""
         names = type(self).model_fields.keys() - {"admin_key", "predict_key"}
         names -= {"admin_key_file", "predict_key_file", "allowed_hosts"}
-        return {PREFIX + name.upper(): str(getattr(self, name)) for name in names}
+        values = {name: getattr(self, name) for name in names}
+        return {
+            PREFIX + name.upper(): str(_reveal(value))
+            for name, value in values.items()
+            if value is not None
+        }
 
 
 def publish(**values: object) -> None:
     """Set settings for this process and those that it starts."""
     for name, value in values.items():
         os.environ[PREFIX + name.upper()] = str(value)
+
+
+def describe(error: ValidationError) -> list[str]:
+    """Say what is wrong with which variable."""
+    return [
+        ": ".join(
+            [*(PREFIX + str(name).upper() for name in fault["loc"]), fault["msg"]]
+        )
+        for fault in error.errors()
+    ]
+
+
+def _reveal(value: object) -> object:
+    return value.get_secret_value() if isinstance(value, SecretStr) else value
 
 
 def _keys(given: tuple[SecretStr, ...], file: Path | None) -> tuple[bytes, ...]:

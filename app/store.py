@@ -1,145 +1,95 @@
-"""The store: the database, its tables, and the two kinds of transaction.
+"""The store: the database, and the two kinds of transaction.
 
-Nothing else is shared between processes. Time is the database's clock.
+Nothing else is shared between processes. One process writes at a time, on SQLite by
+its own lock and on PostgreSQL by one of ours, so that whoever reads inside a writing
+transaction may act on what was read.
 """
 
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import (
-    JSON,
     URL,
-    CheckConstraint,
-    Column,
     Connection,
-    Float,
-    ForeignKey,
-    Index,
-    Integer,
-    LargeBinary,
-    MetaData,
-    String,
-    Table,
+    Engine,
     create_engine,
     event,
+    insert,
+    make_url,
+    select,
 )
-from sqlalchemy.exc import DatabaseError
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.exc import ArgumentError, DBAPIError
+
+from app.settings import Settings
+from app.tables import SCHEMA_VERSION, metadata, schema
 
 BUSY_SECONDS: Final = 5
+POOL_SECONDS: Final = 2
+POOL_SIZE: Final = 5
+
 _FIXED_WAL: Final = ((3, 51, 3), (3, 50, 7), (3, 44, 6))
-
-metadata = MetaData()
-
-datasets = Table(
-    "datasets",
-    metadata,
-    Column("sha256", String(64), primary_key=True),
-    Column("rows", Integer, nullable=False),
-    Column("content", LargeBinary, nullable=False),
-)
-
-models = Table(
-    "models",
-    metadata,
-    Column("version", Integer, primary_key=True),
-    Column("sha256", String(64), nullable=False),
-    Column("weights", LargeBinary, nullable=False),
-    Column("metrics", JSON, nullable=False),
-    Column("config", JSON, nullable=False),
-    Column("parent", Integer, ForeignKey("models.version")),
-    Column("job", Integer),
-    Column("dataset_sha256", String(64), nullable=False),
-    Column("rows", Integer, nullable=False),
-    Column("note", String(200)),
-    Column("created_at", Float, nullable=False),
-    sqlite_autoincrement=True,  # a version is never given twice
-)
-
-active = Table(
-    "active",
-    metadata,
-    Column("id", Integer, CheckConstraint("id = 1"), primary_key=True),
-    Column("version", Integer, ForeignKey("models.version"), nullable=False),
-    Column("previous", Integer, ForeignKey("models.version")),
-    Column("generation", Integer, nullable=False),
-)
-
-jobs = Table(
-    "jobs",
-    metadata,
-    Column("id", Integer, primary_key=True),
-    Column("state", String(16), nullable=False),
-    Column("outcome", String(16)),
-    Column("reason", String(32)),
-    Column("attempt", Integer, nullable=False, default=0),
-    Column("owner", String(32)),
-    Column("lease_until", Float),
-    Column("epoch", Integer, nullable=False, default=0),
-    Column("train_loss", Float),
-    Column("holdout_loss", Float),
-    Column("history", JSON, nullable=False, default=list),
-    Column("dataset_sha256", ForeignKey("datasets.sha256"), nullable=False),
-    Column("rows", Integer, nullable=False),
-    Column("config", JSON, nullable=False),
-    Column("promote", String(16), nullable=False),
-    Column("note", String(200)),
-    Column("warnings", JSON, nullable=False),
-    Column("metrics", JSON),
-    Column("model_version", Integer),
-    Column("created_at", Float, nullable=False),
-    Column("started_at", Float),
-    Column("finished_at", Float),
-    Index("jobs_by_state", "state", "id"),
-    sqlite_autoincrement=True,
-)
-
-
-class now(FunctionElement[float]):  # noqa: N801 - written like any SQL function
-    """The database's clock, in seconds since 1970."""
-
-    type = Float()
-    inherit_cache = True
-
-
-@compiles(now, "sqlite")
-def _sqlite_now(*_: Any, **__: Any) -> str:
-    return "((julianday('now') - 2440587.5) * 86400.0)"
+_WRITE_LOCK: Final = 0x6F666673_65746E74  # "offsetnt", of all advisory locks ours
+_POSTGRESQL: Final = {
+    "connect_timeout": 3,
+    "application_name": "offsetnet",
+    "options": f"-c statement_timeout={BUSY_SECONDS}s"
+    f" -c idle_in_transaction_session_timeout={BUSY_SECONDS}s",
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,  # milliseconds
+}
 
 
 class StoreError(Exception):
-    """The database cannot be opened."""
+    """The database cannot be used as it is."""
 
 
 class Store:
-    """The open database. `read` and `write` are the only ways in."""
+    """The database. `read` and `write` are the only ways in.
 
-    def __init__(self, path: Path) -> None:
-        """Open the file, creating the folder and the tables where they are missing.
+    Attributes:
+        is_remote: Whether it is a server, which may be away for a while.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        """Keep where it is; it is opened by `prepare`.
 
         Raises:
-            StoreError: The file is not a database, or cannot be read or written.
+            StoreError: The URL names no database that can be used.
         """
+        self._data_dir = settings.data_dir
+        self._url = _url(settings)
+        self._is_prepared = False
+        self.is_remote = self._url.get_backend_name() != "sqlite"
+        self._engine = _remote(self._url) if self.is_remote else _local(self._url)
+
+    def prepare(self) -> None:
+        """Create the folder and the tables where they are missing; once is enough.
+
+        Raises:
+            StoreError: It is not ours, or cannot be read or written.
+            DBAPIError: A database server does not answer.
+        """
+        if self._is_prepared:
+            return
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StoreError(f"cannot use {path.parent}: {error.strerror}") from error
-        self._engine = create_engine(
-            URL.create("sqlite", database=str(path)),
-            connect_args={"timeout": BUSY_SECONDS},
-            hide_parameters=True,
-        )
-        event.listen(self._engine, "connect", _configure)
-        event.listen(self._engine, "begin", _begin)
-        try:
+            if not self.is_remote:
+                self._data_dir.mkdir(parents=True, exist_ok=True)
             with self.write() as connection:
                 metadata.create_all(connection)
-        except DatabaseError as error:
-            raise StoreError(f"cannot use {path}: {error.orig}") from error
+                self._check_schema(connection)
+        except OSError as error:
+            message = f"cannot use {self._data_dir}: {error.strerror}"
+            raise StoreError(message) from error
+        except DBAPIError as error:
+            if self.is_remote:
+                raise
+            message = f"cannot use {self._url.database}: {error.orig}"
+            raise StoreError(message) from error
+        self._is_prepared = True
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -150,13 +100,61 @@ class Store:
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """Open a transaction that writes; it is alone, and whole or not at all."""
-        engine = self._engine.execution_options(begin="BEGIN IMMEDIATE")
+        engine = self._engine.execution_options(writes=True)
         with engine.begin() as connection:
             yield connection
 
     def close(self) -> None:
         """Close every connection."""
         self._engine.dispose()
+
+    def _check_schema(self, connection: Connection) -> None:
+        found = connection.scalar(select(schema.c.version))
+        if found is None:
+            connection.execute(insert(schema).values(version=SCHEMA_VERSION))
+        elif found != SCHEMA_VERSION:
+            raise StoreError(
+                f"the tables are those of another release: schema {found}, "
+                f"expected {SCHEMA_VERSION}"
+            )
+
+
+def _url(settings: Settings) -> URL:
+    if settings.database_url is None:
+        path = settings.data_dir / "offsetnet.sqlite3"
+        return URL.create("sqlite", database=str(path))
+    try:
+        url = make_url(settings.database_url.get_secret_value())
+    except (ArgumentError, ValueError):
+        url = URL.create("nothing")
+    if url.drivername not in {"postgresql", "postgres", "postgresql+psycopg"}:
+        raise StoreError("the database URL must start with postgresql://")
+    return url.set(drivername="postgresql+psycopg")
+
+
+def _local(url: URL) -> Engine:
+    arguments = {"timeout": BUSY_SECONDS}
+    engine = create_engine(url, hide_parameters=True, connect_args=arguments)
+    event.listen(engine, "connect", _configure)
+    event.listen(engine, "begin", _begin_local)
+    return engine
+
+
+def _remote(url: URL) -> Engine:
+    try:
+        engine = create_engine(
+            url,
+            hide_parameters=True,
+            connect_args={k: v for k, v in _POSTGRESQL.items() if k not in url.query},
+            pool_pre_ping=True,
+            pool_size=POOL_SIZE,
+            pool_timeout=POOL_SECONDS,
+        )
+    except ImportError as error:
+        message = "for PostgreSQL, pip install 'offsetnet[postgres]'"
+        raise StoreError(message) from error
+    event.listen(engine, "begin", _begin_remote)
+    return engine
 
 
 def _configure(connection: sqlite3.Connection, _: Any) -> None:
@@ -166,7 +164,7 @@ def _configure(connection: sqlite3.Connection, _: Any) -> None:
     before 3.51.3 (https://sqlite.org/wal.html#walresetbug), so older ones keep a
     rollback journal.
     """
-    connection.isolation_level = None  # transactions are begun by `_begin`
+    connection.isolation_level = None  # transactions are begun by `_begin_local`
     connection.execute("PRAGMA foreign_keys = ON")
     if _has_safe_wal(sqlite3.sqlite_version_info):
         connection.execute("PRAGMA journal_mode = WAL")
@@ -183,5 +181,15 @@ def _has_safe_wal(version: tuple[int, ...]) -> bool:
     )
 
 
-def _begin(connection: Connection) -> None:
-    connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN"))
+def _writes(connection: Connection) -> bool:
+    return bool(connection.get_execution_options().get("writes"))
+
+
+def _begin_local(connection: Connection) -> None:
+    immediate = " IMMEDIATE" if _writes(connection) else ""
+    connection.exec_driver_sql("BEGIN" + immediate)
+
+
+def _begin_remote(connection: Connection) -> None:
+    if _writes(connection):
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITE_LOCK})")

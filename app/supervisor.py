@@ -1,50 +1,71 @@
-"""The supervisor: the server's side of its runner, which it starts, wakes and ends."""
+"""The supervisor: the one beside a runner, which it starts, wakes, watches and ends."""
 
 import asyncio
 import logging
 import os
+import secrets
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final
 
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.claims import Claims
 from app.settings import Settings
 
 RESTART_SECONDS: Final = 1.0
 STOP_SECONDS: Final = 5.0
+SILENCE_SECONDS: Final = 5.0  # twice, and the process counts as frozen
+ENDED: Final = b"."
+FRUGAL: Final = {  # each further thread would reserve address space, which is bounded
+    "OPENBLAS_NUM_THREADS": "1",
+    "MALLOC_ARENA_MAX": "1",
+}
 
 logger = logging.getLogger(__name__)
 
 
 class Supervisor:
-    """Keeps one runner process alive beside this server."""
+    """Keeps one runner process alive."""
 
     def __init__(
-        self, settings: Settings, on_job_end: Callable[[], Awaitable[None]]
+        self,
+        settings: Settings,
+        claims: Claims,
+        on_job_end: Callable[[], Awaitable[None]],
     ) -> None:
-        """Call `on_job_end` whenever the runner says that it ended a job."""
+        """Take what it needs.
+
+        Args:
+            settings: What the runner works with.
+            claims: Where the job of a dead runner is let go.
+            on_job_end: Called whenever the runner says that it ended a job.
+        """
         self._environment = settings.runner_environment()
+        self._claims = claims
         self._on_job_end = on_job_end
         self._process: asyncio.subprocess.Process | None = None
 
     async def keep_running(self) -> None:
-        """Run the process for ever, starting it anew when it dies."""
+        """Run the process for ever, starting it anew when it ends."""
         while True:
+            name = secrets.token_hex(8)
             try:
-                self._process = await self._start()
+                self._process = await self._start(name)
             except OSError as error:
                 logger.warning("no runner can be started: %s", error)
                 await asyncio.sleep(RESTART_SECONDS)
                 continue
-            if self._process.stdout is not None:  # it is a pipe, see `_start`
-                while await self._process.stdout.read(1024):
-                    await self._on_job_end()
+            await self._listen(self._process)
             status = await self._process.wait()
-            logger.warning("the runner ended with status %s; starting another", status)
-            await asyncio.sleep(RESTART_SECONDS)
+            await self._let_go(name)
+            if status:  # it ends itself with 0, to stop a job
+                logger.warning("the runner ended with status %s", status)
+                await asyncio.sleep(RESTART_SECONDS)
 
     def wake(self) -> None:
-        """Tell the runner that a job waits; it looks by itself once a second."""
+        """Tell the runner that the jobs changed; it looks by itself once a second."""
         process = self._process
         if process and process.stdin and process.returncode is None:
             with suppress(OSError, RuntimeError):  # it dies at this moment
@@ -57,20 +78,51 @@ class Supervisor:
         with suppress(ProcessLookupError):
             self._process.terminate()
         try:
-            await asyncio.wait_for(self._process.wait(), STOP_SECONDS)
+            async with asyncio.timeout(STOP_SECONDS):
+                await self._process.wait()
         except TimeoutError:
             self._process.kill()
             await self._process.wait()
 
-    async def _start(self) -> asyncio.subprocess.Process:
+    async def _listen(self, process: asyncio.subprocess.Process) -> None:
+        """Pass on what the runner tells until it ends; end it if it is frozen."""
+        silences = 0
+        while silences < 2:  # noqa: PLR2004 - one may be this process's own
+            try:
+                async with asyncio.timeout(SILENCE_SECONDS):
+                    told = await _read(process)
+            except TimeoutError:
+                silences += 1
+                continue
+            silences = 0
+            if not told:
+                return
+            if ENDED in told:
+                await self._on_job_end()
+        logger.warning("the runner is silent; ending it")
+        process.kill()
+
+    async def _let_go(self, name: str) -> None:
+        """Let the job of a runner that is no more be tried again, at once."""
+        try:
+            await asyncio.to_thread(self._claims.abandon, name, "killed")
+        except SQLAlchemyError as error:  # the lease runs out instead
+            logger.warning("the store does not answer: %s", type(error).__name__)
+
+    async def _start(self, name: str) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(
             sys.executable,
             "-P",  # else a folder `app` where the server was started would be taken
             "-m",
             "app.runner",
-            "--attached",
+            "--name",
+            name,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            env={**os.environ, **self._environment, "OPENBLAS_NUM_THREADS": "1"},
+            env={**os.environ, **self._environment, **FRUGAL},
             start_new_session=True,  # Ctrl-C in a terminal reaches the server alone
         )
+
+
+async def _read(process: asyncio.subprocess.Process) -> bytes:
+    return await process.stdout.read(1024) if process.stdout else b""

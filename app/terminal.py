@@ -1,14 +1,18 @@
-"""What a person sees in the terminal: progress bars, tables, the loss curve."""
+"""What a person sees in the terminal: progress bars, tables, the loss curve, faults."""
 
+import json
 from collections.abc import Sequence
-from typing import Any, Final
+from pathlib import Path
+from typing import Any, Final, NamedTuple, NoReturn
 
 import numpy as np
+import typer
+from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from model import LABEL_THRESHOLD, LABELS, Artifact, Epoch, predict_proba
+from model import LABEL_THRESHOLD, LABELS, Artifact, predict_proba
 
 STRANGERS: Final = {"Emily": (-7.0, -3.0), "Frank": (20.0, 2.0)}  # offsets in lb, in
 CURVE_WIDTH: Final = 64
@@ -16,6 +20,20 @@ CURVE_HEIGHT: Final = 14
 
 output = Console(highlight=False, soft_wrap=True)
 notices = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+class Outputs(NamedTuple):
+    """What is made of a training.
+
+    Attributes:
+        save_to: The file for its weights.
+        draw_curve: Whether to show the losses.
+        as_json: Whether a machine reads the rest.
+    """
+
+    save_to: Path | None
+    draw_curve: bool
+    as_json: bool
 
 
 def progress_bar(unit: str) -> Progress:
@@ -31,11 +49,11 @@ def progress_bar(unit: str) -> Progress:
     )
 
 
-def describe_losses(epoch: Epoch) -> str:
+def describe_losses(train_loss: float, holdout_loss: float | None) -> str:
     """Say where the training stands, in a few words."""
-    text = f"loss {epoch.train_loss:.4f}"
-    if epoch.holdout_loss is not None:
-        text += f", holdout {epoch.holdout_loss:.4f}"
+    text = f"loss {train_loss:.4f}"
+    if holdout_loss is not None:
+        text += f", holdout {holdout_loss:.4f}"
     return text
 
 
@@ -57,16 +75,16 @@ def strangers(artifact: Artifact) -> list[str]:
     ]
 
 
-def loss_curve(epochs: Sequence[Epoch]) -> str:
-    """Draw the losses over the epochs: `.` for training, `o` for the holdout."""
-    points = [(epoch.number, epoch.train_loss, ".") for epoch in epochs]
-    points += [
-        (epoch.number, epoch.holdout_loss, "o")
-        for epoch in epochs
-        if epoch.holdout_loss is not None
-    ]
+def loss_curve(history: Sequence[tuple[int, float, float | None]]) -> str:
+    """Draw a training's losses: `.` for training, `o` for the holdout.
+
+    Args:
+        history: Of epochs in order: number, loss in training, loss on the holdout.
+    """
+    points = [(number, loss, ".") for number, loss, _ in history]
+    points += [(number, loss, "o") for number, _, loss in history if loss is not None]
     losses = [loss for _, loss, _ in points]
-    lowest, highest, last = min(losses), max(losses), epochs[-1].number
+    lowest, highest, last = min(losses), max(losses), history[-1][0]
     grid = [[" "] * CURVE_WIDTH for _ in range(CURVE_HEIGHT)]
     for number, loss, mark in points:
         x = (number - 1) * (CURVE_WIDTH - 1) // max(last - 1, 1)
@@ -77,16 +95,37 @@ def loss_curve(epochs: Sequence[Epoch]) -> str:
     return "\n".join([*lines, f"{'epoch':>8}  1{last:>{CURVE_WIDTH - 1}}"])
 
 
-def as_json(artifact: Artifact, epoch: Epoch, **more: Any) -> dict[str, Any]:
-    """Return what a training ended with, for machines."""
+def as_json(artifact: Artifact, **more: Any) -> dict[str, Any]:
+    """Return what is known of a network, for machines."""
     return {
-        "epochs": epoch.number,
-        "train_loss": epoch.train_loss,
-        "holdout_loss": epoch.holdout_loss,
+        **more,
         "rows": artifact.rows,
         "holdout_rows": artifact.holdout_rows,
         "metrics": artifact.metrics._asdict(),
         "config": artifact.config.to_dict(),
         "dataset_sha256": artifact.dataset_sha256,
-        **more,
     }
+
+
+def print_json(value: object) -> None:
+    """Print a result for machines."""
+    output.print_json(json.dumps(value))
+
+
+def usage(message: str) -> NoReturn:
+    """Say that the command was called wrongly, and end with status 2."""
+    raise typer.BadParameter(message)
+
+
+def wrong_option(error: ValidationError) -> NoReturn:
+    """Say which option breaks a rule, and end with status 2."""
+    fault = error.errors(include_url=False, include_input=False)[0]
+    name = "-".join(str(part) for part in fault["loc"]).replace("_", "-")
+    usage(f"--{name}: {fault['msg']}")
+
+
+def fail(*lines: str) -> NoReturn:
+    """Say what went wrong, and end with status 1."""
+    for line in lines:
+        notices.print(line, style="red", markup=False)
+    raise typer.Exit(1)

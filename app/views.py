@@ -62,6 +62,7 @@ class Links(BaseModel):
     """Where to look next."""
 
     self: str
+    events: str
     model: str | None
 
 
@@ -70,8 +71,8 @@ class Job(BaseModel):
 
     id: int
     state: State
-    outcome: Literal["promoted", "kept"] | None
-    reason: str | None = Field(description="why it failed")
+    outcome: Literal["promoted", "rejected", "kept"] | None
+    reason: str | None = Field(description="why it failed, or does not serve")
     attempt: int
     epoch: int
     epochs: int
@@ -85,7 +86,7 @@ class Job(BaseModel):
     rows: int
     dataset_sha256: str
     config: dict[str, Any]
-    promote: Literal["always", "never"]
+    promote: Literal["if_better", "always", "never"]
     note: str | None
     warnings: list[str]
     metrics: Comparison | None
@@ -109,10 +110,41 @@ class Job(BaseModel):
                 "eta_seconds": _eta_seconds(row, epochs),
                 "links": Links(
                     self=f"/train/{row['id']}",
+                    events=f"/train/{row['id']}/events",
                     model=None if version is None else f"/models/{version}",
                 ),
             }
         )
+
+
+class Split(BaseModel):
+    """How many people each side of the split has."""
+
+    training: int
+    holdout: int
+
+
+class Labels(BaseModel):
+    """How many people have each label."""
+
+    F: int
+    M: int
+
+
+class DryRun(BaseModel):
+    """What a training would work with."""
+
+    rows: int
+    labels: Labels
+    split: Split
+    conflicting_rows: int = Field(description="whose offsets stand under both labels")
+    dataset_sha256: str
+    config: dict[str, Any]
+    promote: Literal["if_better", "always", "never"]
+    warnings: list[str]
+    champion: Metrics | None = Field(
+        description="the active version on the holdout, null without one"
+    )
 
 
 class JobPage(BaseModel):

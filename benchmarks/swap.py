@@ -23,6 +23,7 @@ from tests.server import Server
 
 TRAININGS: Final = 10
 ROW: Final = 60  # answers in a row: both processes have answered many times
+TRAINING: Final = {"promote": "always", "config": {"epochs": 5}}
 PERSON: Final = {"weight_offset": -7, "height_offset": -3}
 
 
@@ -40,7 +41,7 @@ def last_old_answer(server: Server, version: int) -> float:
 
 def measure(server: Server) -> float:
     """Train once and return how long the old version went on answering."""
-    job = server.client.post("/train", json={"config": {"epochs": 5}}).json()
+    job = server.client.post("/train", json=TRAINING).json()
     done = server.wait_for_job(job["id"])
     ended = datetime.fromisoformat(done["finished_at"]).timestamp()
     return max(last_old_answer(server, done["model_version"]) - ended, 0.0)

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from tests.databases import ENGINES, Databases
+from tests.databases import databases as open_databases
 from tests.server import Server
 
 
@@ -19,3 +21,17 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def client(server: Server) -> httpx.Client:
     """A client of the shared server."""
     return server.client
+
+
+@pytest.fixture(scope="session")
+def databases() -> Iterator[Databases]:
+    """Databases of either engine."""
+    with open_databases() as made:
+        yield made
+
+
+@pytest.fixture(scope="session", params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> str:
+    """Each database engine in turn."""
+    name: str = request.param
+    return name

@@ -13,6 +13,8 @@ from typing import Any, Final, Self, TypeVar
 
 import httpx
 
+from app.settings import Settings
+
 DEADLINE_SECONDS: Final = 30.0
 
 T = TypeVar("T")
@@ -45,10 +47,12 @@ class Server:
         *arguments: str,
         environment: Mapping[str, str] | None = None,
         command: tuple[str, ...] = (sys.executable, "-m", "app.cli", "serve"),
+        port: int | None = None,
     ) -> None:
         """Start it; settings come from the environment given, and from it alone."""
         self.data_dir = data_dir
-        self.port = free_port()
+        self.environment = dict(environment or {})
+        self.port = port or free_port()
         self.log_path = data_dir.with_suffix(".log")
         inherited = {k: v for k, v in os.environ.items() if "OFFSETNET" not in k}
         with self.log_path.open("ab") as log:
@@ -57,7 +61,7 @@ class Server:
                 env={
                     **inherited,
                     "OFFSETNET_DATA_DIR": str(data_dir),
-                    **(environment or {}),
+                    **self.environment,
                 },
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -86,7 +90,16 @@ class Server:
         """Signal it and return its exit status."""
         if self.process.poll() is None:
             self.process.send_signal(how)
-        return self.process.wait(DEADLINE_SECONDS)
+        try:
+            return self.process.wait(DEADLINE_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
+
+    def settings(self) -> Settings:
+        """Return settings that lead to the same database."""
+        url = self.environment.get("OFFSETNET_DATABASE_URL")
+        return Settings.model_validate({"data_dir": self.data_dir, "database_url": url})
 
     def log(self) -> str:
         """Return what it printed so far."""
@@ -115,4 +128,4 @@ class Server:
     def _answers_with(self, version: int) -> bool:
         person = {"weight_offset": -7, "height_offset": -3}
         answer = self.client.post("/predict", json=person)
-        return bool(answer.json()["model_version"] == version)
+        return bool(answer.json().get("model_version") == version)

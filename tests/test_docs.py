@@ -28,9 +28,15 @@ class Session(NamedTuple):
 
 
 def read_sessions() -> list[Session]:
-    """Return the console blocks that are marked as sessions."""
+    """Return the console blocks that are marked as sessions, with what continues."""
+    joined = re.sub(
+        r"```(?:(?!```).)*<!-- session: server, continued -->\n```console\n",
+        "",
+        README,
+        flags=re.DOTALL,
+    )
     blocks = re.findall(
-        r"<!-- session(: server)? -->\n```console\n(.*?)```", README, re.DOTALL
+        r"<!-- session(: server)? -->\n```console\n(.*?)```", joined, re.DOTALL
     )
     return [
         Session(
@@ -84,7 +90,7 @@ def test_a_session_prints_what_readme_says(session: Session, tmp_path: Path) -> 
 def test_readme_has_its_sessions() -> None:
     sessions = read_sessions()
 
-    assert [len(session.steps) for session in sessions] == [6, 1]
+    assert [len(session.steps) for session in sessions] == [10, 1]
 
 
 @pytest.mark.parametrize(

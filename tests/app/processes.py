@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from tests.server import wait_for
+
 
 def is_alive(pid: int) -> bool:
     """Whether the process runs; one that only waits to be reaped does not."""
@@ -12,6 +14,12 @@ def children(pid: int) -> list[int]:
     """Return the running processes that this one started."""
     found = [int(path.name) for path in Path("/proc").glob("[0-9]*")]
     return [child for child in found if _parent(child) == pid and is_alive(child)]
+
+
+def only_child(pid: int) -> int:
+    """Return the one process that this one started, once it is there."""
+    (child,) = wait_for(lambda: children(pid))
+    return child
 
 
 def _state(pid: int) -> str | None:

@@ -35,6 +35,12 @@ BAD_KEYS: Final[dict[str, dict[str, Any]]] = {
     "other name": {"X_API_Key": "admin-one"},
     "cookie": {"Cookie": "key=admin-one"},
 }
+CHANGES: Final = [
+    ("POST", "/train"),
+    ("DELETE", "/train/1"),
+    ("PUT", "/models/active"),
+    ("DELETE", "/models/1"),
+]
 FOREIGN: Final = {
     "another site": {"Origin": "https://evil.example"},
     "null": {"Origin": "null"},
@@ -116,6 +122,15 @@ def test_without_a_right_key_nobody_trains(
     assert response.headers["WWW-Authenticate"] == "Bearer"
 
 
+@pytest.mark.parametrize(("method", "path"), CHANGES)
+def test_without_a_key_nothing_is_changed(
+    keyed: Server, method: str, path: str
+) -> None:
+    response = keyed.client.request(method, path)  # F1
+
+    assert_problem(response, 401, "unauthenticated")
+
+
 @pytest.mark.parametrize("headers", BAD_KEYS.values(), ids=BAD_KEYS)
 def test_without_a_right_key_nobody_predicts(
     keyed: Server, headers: Mapping[str, Any]
@@ -156,21 +171,34 @@ def test_either_key_predicts(keyed: Server, key: str) -> None:
 
 
 @pytest.mark.parametrize("key", PREDICT_KEYS)
-def test_a_predict_key_does_not_train(keyed: Server, key: str) -> None:
-    response = _train(keyed, {"Authorization": f"Bearer {key}"})  # F2
+@pytest.mark.parametrize(("method", "path"), CHANGES)
+def test_a_predict_key_changes_nothing(
+    keyed: Server, method: str, path: str, key: str
+) -> None:
+    headers = {"Authorization": f"Bearer {key}"}
+
+    response = keyed.client.request(method, path, headers=headers)  # F2
 
     assert_problem(response, 403, "forbidden")
 
 
 @pytest.mark.parametrize(
-    "path",
-    ["/train", "/models", "/models/active", "/models/1", "/models/1/weights"],
+    ("path", "status"),
+    [
+        ("/train", 200),
+        ("/train/999999", 404),
+        ("/train/999999/events", 404),
+        ("/models", 200),
+        ("/models/active", 200),
+        ("/models/1", 200),
+        ("/models/1/weights", 200),
+    ],
 )
-def test_reading_follows_predicting(keyed: Server, path: str) -> None:
+def test_reading_follows_predicting(keyed: Server, path: str, status: int) -> None:
     without = keyed.client.get(path)
     with_key = keyed.client.get(path, headers={"X-API-Key": "reader-one"})
 
-    assert (without.status_code, with_key.status_code) == (401, 200)
+    assert (without.status_code, with_key.status_code) == (401, status)
 
 
 @pytest.mark.parametrize("path", ["/docs", "/openapi.json"])
@@ -275,9 +303,9 @@ def test_on_another_address_any_host_is_answered(exposed: Server, address: str) 
     ids=str,
 )
 def test_without_keys_nobody_trains_through_a_proxy(
-    trainer: Server, headers: Mapping[str, str]
+    server: Server, headers: Mapping[str, str]
 ) -> None:
-    response = _train(trainer, headers)
+    response = _train(server, headers)
 
     assert_problem(response, 401, "unauthenticated")
     assert "OFFSETNET_ADMIN_KEY" in response.json()["detail"]
@@ -285,12 +313,21 @@ def test_without_keys_nobody_trains_through_a_proxy(
 
 @pytest.mark.parametrize("headers", FOREIGN.values(), ids=FOREIGN)
 def test_another_site_does_not_train(
-    trainer: Server, headers: Mapping[str, str]
+    server: Server, headers: Mapping[str, str]
 ) -> None:
-    response = _train(trainer, headers)  # F11
+    response = _train(server, headers)  # F11
 
     assert_problem(response, 403, "foreign-origin")
     assert "Access-Control-Allow-Origin" not in response.headers
+
+
+@pytest.mark.parametrize(("method", "path"), CHANGES)
+def test_another_site_changes_nothing(server: Server, method: str, path: str) -> None:
+    headers = {"Origin": "https://evil.example"}
+
+    response = server.client.request(method, path, headers=headers)
+
+    assert_problem(response, 403, "foreign-origin")
 
 
 def test_another_site_does_not_train_even_with_a_key(keyed: Server) -> None:
@@ -303,19 +340,19 @@ def test_another_site_does_not_train_even_with_a_key(keyed: Server) -> None:
 
 @pytest.mark.parametrize("headers", FOREIGN.values(), ids=FOREIGN)
 def test_another_site_may_ask_but_its_page_cannot_read(
-    trainer: Server, headers: Mapping[str, str]
+    server: Server, headers: Mapping[str, str]
 ) -> None:
-    response = _predict(trainer, headers)
+    response = _predict(server, headers)
 
     assert response.status_code == 200
     assert "Access-Control-Allow-Origin" not in response.headers
 
 
 @pytest.mark.parametrize("site", ["same-origin", "none"])
-def test_our_own_page_trains(trainer: Server, site: str) -> None:
-    own = {"Origin": f"http://127.0.0.1:{trainer.port}", "Sec-Fetch-Site": site}
+def test_our_own_page_trains(exposed: Server, site: str) -> None:
+    own = {"Origin": f"http://127.0.0.1:{exposed.port}", "Sec-Fetch-Site": site}
 
-    response = _train(trainer, own)
+    response = _train(exposed, own)
 
     assert response.status_code == 202
 

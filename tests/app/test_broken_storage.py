@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -12,13 +11,17 @@ from typing import Final
 
 import httpx
 import pytest
+from sqlalchemy import text, update
 
 from app import __version__
-from app.registry import Registry
 from app.settings import Settings
 from app.store import Store
+from app.tables import models
+from app.versions import Versions
+from model import load_shipped
 from tests.app.answers import CSV, EMILY, assert_problem
 from tests.app.training import SAMPLE, train, train_on_csv
+from tests.databases import URL, Databases
 from tests.server import Server, wait_for
 
 ROOT: Final = Path(__file__).parents[2]
@@ -36,6 +39,15 @@ def _serve(data_dir: Path, **environment: str) -> subprocess.CompletedProcess[st
     )
 
 
+def _ship(settings: Settings, weights: bytes) -> None:
+    """Make a database whose first version is the shipped one, but for its bytes."""
+    store = Store(settings)
+    Versions(store, settings).prepare()
+    with store.write() as connection:
+        connection.execute(update(models).values(weights=weights))
+    store.close()
+
+
 def _broken_page(content: bytes) -> bytes:
     return content[:100] + bytes(3_996) + content[4_096:]
 
@@ -50,10 +62,8 @@ def _broken_page(content: bytes) -> bytes:
 def test_a_damaged_database_is_told_of_and_left_as_it_is(
     tmp_path: Path, damage: Callable[[bytes], bytes]
 ) -> None:
-    path = Settings(data_dir=tmp_path).database_path
-    store = Store(path)
-    Registry(store)
-    store.close()
+    _ship(Settings(data_dir=tmp_path), load_shipped())
+    path = tmp_path / "offsetnet.sqlite3"
     damaged = damage(path.read_bytes())
     path.write_bytes(damaged)
 
@@ -90,19 +100,17 @@ def test_a_missing_key_file_is_told_of_in_one_line(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def damaged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def damaged(
+    tmp_path_factory: pytest.TempPathFactory, databases: Databases, engine: str
+) -> Iterator[Server]:
     """A server whose one stored version has a flipped bit."""
     data_dir = tmp_path_factory.mktemp("damaged") / "data"
-    path = Settings(data_dir=data_dir).database_path
-    store = Store(path)
-    Registry(store)
-    store.close()
-    connection = sqlite3.connect(path)
-    (weights,) = connection.execute("SELECT weights FROM models").fetchone()
-    connection.execute("UPDATE models SET weights = ?", [_flipped(weights)])
-    connection.commit()
-    connection.close()
-    running = Server(data_dir)
+    environment = databases.new(engine)
+    settings = Settings.model_validate(
+        {"data_dir": data_dir, "database_url": environment.get(URL)}
+    )
+    _ship(settings, _flipped(load_shipped()))
+    running = Server(data_dir, environment=environment)
     wait_for(lambda: _is_live(running))
     yield running
     running.__exit__(None, None, None)
@@ -233,23 +241,22 @@ def test_without_any_version_the_list_of_them_is_no_bug(
 @pytest.fixture(scope="module")
 def without_store(trainer: Server) -> Iterator[Server]:
     """A server whose database does not answer for a while."""
-    path = Settings(data_dir=trainer.data_dir).database_path
+    store = Store(trainer.settings())
     tables = ("jobs", "active")
     for table in tables:
-        _run(path, f"ALTER TABLE {table} RENAME TO {table}_aside")
+        _run(store, f"ALTER TABLE {table} RENAME TO {table}_aside")
     wait_for(lambda: trainer.client.get("/readyz").json()["degraded"])
     yield trainer
     for table in tables:
-        _run(path, f"ALTER TABLE {table}_aside RENAME TO {table}")
+        _run(store, f"ALTER TABLE {table}_aside RENAME TO {table}")
+    store.close()
     wait_for(lambda: not trainer.client.get("/readyz").json()["degraded"])
     wait_for(lambda: trainer.client.get("/train").is_success)
 
 
-def _run(path: Path, statement: str) -> None:
-    connection = sqlite3.connect(path, timeout=10)
-    connection.execute(statement)
-    connection.commit()
-    connection.close()
+def _run(store: Store, statement: str) -> None:
+    with store.write() as connection:
+        connection.execute(text(statement))
 
 
 def test_without_its_database_a_process_is_ready_but_degraded(
@@ -298,6 +305,5 @@ def test_a_storage_problem_shows_no_internals_and_no_input(
     )
 
     assert response.status_code == 503
-    assert not [
-        word for word in ("SELECT", "sqlite", "c4n4ry") if word in response.text
-    ]
+    words = ("select", "insert", "sqlite", "postgres", "psycopg", "jobs", "c4n4ry")
+    assert not [word for word in words if word in response.text.lower()]

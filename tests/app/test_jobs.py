@@ -1,4 +1,4 @@
-"""Jobs from enqueued to finished, on real SQLite files and with real concurrency."""
+"""Jobs from enqueued to finished, on real databases and with real concurrency."""
 
 import threading
 import time
@@ -11,23 +11,18 @@ from typing import Any, Final, TypeVar
 
 import numpy as np
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import Table, delete, select, update
 from sqlalchemy.exc import IntegrityError, StatementError
 
-from app.claims import Claim, Claims, LostJobError, Progress
+from app.claims import Claim, Claims, LostJobError, Progress, Result, StaleChampionError
+from app.gate import PROMOTED, Decision
 from app.jobs import Jobs, Promote, QueueFullError, Submission, UnknownJobError
 from app.registry import Registry
 from app.settings import Settings
-from app.store import (
-    Store,
-    StoreError,
-    _has_safe_wal,
-    active,
-    datasets,
-    jobs,
-    metadata,
-    models,
-)
+from app.store import Store, StoreError, _has_safe_wal
+from app.tables import active, datasets, jobs, metadata, models
+from app.versions import Versions
 from model import (
     ARTICLE_CONFIG,
     ARTICLE_PEOPLE,
@@ -35,33 +30,55 @@ from model import (
     Dataset,
     load_shipped,
 )
+from tests.databases import URL, Databases
 from tests.server import wait_for
 
 THREADS: Final = 4
-PROGRESS: Final = Progress(3, 0.5, None, [(3, 0.5, None)])
+PROGRESS: Final = Progress(3, 0.5, None, ((3, 0.5, None),))
+ME: Final = "me"
+SUCCESS: Final = Result(load_shipped(), None, PROMOTED, 1)
+KEPT: Final = SUCCESS._replace(decision=Decision("kept"))
 
 T = TypeVar("T")
 
 
+@pytest.fixture(scope="module")
+def url(databases: Databases, engine: str) -> str | None:
+    """The address of a database for one test after the other, None for SQLite."""
+    return databases.new(engine).get(URL)
+
+
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
+def settings(tmp_path: Path, url: str | None) -> Iterator[Settings]:
     """Settings under which an owner may be silent for 0.3 s, and twice."""
-    return Settings(
-        data_dir=tmp_path / "data",
+    chosen = Settings(
+        data_dir=tmp_path,
+        database_url=SecretStr(url) if url else None,
         lease_seconds=0.3,
         beat_seconds=0.05,
         max_attempts=2,
         queue_limit=20,
     )
+    yield chosen
+    store = Store(chosen)
+    with store.write() as connection:
+        metadata.drop_all(connection)
+    store.close()
 
 
 @pytest.fixture
 def store(settings: Settings) -> Iterator[Store]:
     """An open store with the shipped version."""
-    opened = Store(settings.database_path)
-    Registry(opened)
+    opened = Store(settings)
+    Versions(opened, settings).prepare()
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def versions(store: Store, settings: Settings) -> Versions:
+    """The versions in the store."""
+    return Versions(store, settings)
 
 
 @pytest.fixture
@@ -79,14 +96,14 @@ def claims(store: Store, settings: Settings) -> Claims:
 @pytest.fixture
 def claim(queue: Jobs, claims: Claims) -> Claim:
     """A job that is claimed."""
-    queue.enqueue(_submission())
+    _enqueue(queue)
     return _taken(claims)
 
 
 @pytest.fixture
 def lost_claim(claim: Claim, claims: Claims) -> Claim:
     """A claim whose job went to another owner."""
-    wait_for(claims.take)
+    wait_for(lambda: claims.take(ME))
     return claim
 
 
@@ -104,10 +121,25 @@ def _submission(promote: Promote = "always", weight: float = 0) -> Submission:
     )
 
 
+def _enqueue(
+    queue: Jobs, promote: Promote = "always", weight: float = 0
+) -> dict[str, Any]:
+    return queue.enqueue(_submission(promote, weight))[0]
+
+
 def _taken(claims: Claims) -> Claim:
-    claim = claims.take()
+    claim = claims.take(ME)
     assert claim is not None
     return claim
+
+
+def _has_succeeded(claims: Claims, claim: Claim, generation: int) -> bool:
+    """Finish a job, unless the active version was set meanwhile."""
+    try:
+        claims.succeed(claim, PROGRESS, SUCCESS._replace(generation=generation))
+    except StaleChampionError:
+        return False
+    return True
 
 
 def _write_half(store: Store) -> None:
@@ -129,7 +161,7 @@ def _at_once(settings: Settings, work: Callable[[Store], T]) -> list[T]:
 
     def one(_: int) -> T:
         barrier.wait()
-        opened = Store(settings.database_path)
+        opened = Store(settings)
         try:
             return work(opened)
         finally:
@@ -140,7 +172,7 @@ def _at_once(settings: Settings, work: Callable[[Store], T]) -> list[T]:
 
 
 def test_the_oldest_job_is_taken_first(queue: Jobs, claims: Claims) -> None:
-    ids = [queue.enqueue(_submission())["id"] for _ in range(3)]
+    ids = [_enqueue(queue)["id"] for _ in range(3)]
 
     taken = [_taken(claims).id for _ in range(3)]
 
@@ -148,7 +180,7 @@ def test_the_oldest_job_is_taken_first(queue: Jobs, claims: Claims) -> None:
 
 
 def test_without_jobs_there_is_nothing_to_take(claims: Claims) -> None:
-    assert claims.take() is None
+    assert claims.take(ME) is None
 
 
 def test_a_claim_holds_what_was_submitted(queue: Jobs, claims: Claims) -> None:
@@ -171,11 +203,11 @@ def test_a_taken_job_is_running(queue: Jobs, claim: Claim) -> None:
 
 def test_two_claimers_never_get_the_same_job(settings: Settings, queue: Jobs) -> None:
     settings = settings.model_copy(update={"lease_seconds": 60.0})
-    ids = [queue.enqueue(_submission())["id"] for _ in range(20)]
+    ids = [_enqueue(queue)["id"] for _ in range(20)]
 
     def take_all(store: Store) -> list[int]:
         claims, taken = Claims(store, settings), []
-        while claim := claims.take():
+        while claim := claims.take(ME):
             taken.append(claim.id)
         return taken
 
@@ -184,6 +216,7 @@ def test_two_claimers_never_get_the_same_job(settings: Settings, queue: Jobs) ->
     assert sorted(chain.from_iterable(taken)) == ids
 
 
+@pytest.mark.usefixtures("store")
 def test_the_queue_s_bound_holds_under_concurrency(settings: Settings) -> None:
     settings = settings.model_copy(update={"queue_limit": 5})
 
@@ -191,7 +224,7 @@ def test_the_queue_s_bound_holds_under_concurrency(settings: Settings) -> None:
         queue, accepted = Jobs(store, settings), 0
         with suppress(QueueFullError):
             while True:
-                queue.enqueue(_submission())
+                _enqueue(queue)
                 accepted += 1
         return accepted
 
@@ -201,19 +234,21 @@ def test_the_queue_s_bound_holds_under_concurrency(settings: Settings) -> None:
 
 
 def test_servers_that_start_at_once_ship_one_version(settings: Settings) -> None:
-    def versions(store: Store) -> list[int]:
-        return [row["version"] for row in Registry(store).describe_all()[0]]
+    def ship(store: Store) -> list[int]:
+        versions = Versions(store, settings)
+        versions.prepare()
+        return [row["version"] for row in versions.describe_all()[0]]
 
-    assert _at_once(settings, versions) == [[1]] * THREADS
+    assert _at_once(settings, ship) == [[1]] * THREADS
 
 
 def test_running_jobs_do_not_count_as_waiting(settings: Settings, store: Store) -> None:
     settings = settings.model_copy(update={"queue_limit": 1})
     queue, claims = Jobs(store, settings), Claims(store, settings)
-    queue.enqueue(_submission())
+    _enqueue(queue)
     _taken(claims)
 
-    job = queue.enqueue(_submission())
+    job = _enqueue(queue)
 
     assert job["state"] == "queued"
 
@@ -221,17 +256,17 @@ def test_running_jobs_do_not_count_as_waiting(settings: Settings, store: Store) 
 def test_a_full_queue_stores_nothing(settings: Settings, store: Store) -> None:
     settings = settings.model_copy(update={"queue_limit": 1})
     queue = Jobs(store, settings)
-    queue.enqueue(_submission())
+    _enqueue(queue)
     before = _rows(store, jobs, datasets)
 
     with pytest.raises(QueueFullError):
-        queue.enqueue(_submission(weight=1))
+        _enqueue(queue, weight=1)
 
     assert _rows(store, jobs, datasets) == before
 
 
 def test_a_silent_owner_loses_its_job(claim: Claim, claims: Claims) -> None:
-    second = wait_for(claims.take, seconds=5)
+    second = wait_for(lambda: claims.take(ME), seconds=5)
 
     assert (second.id, second.attempt) == (claim.id, 2)
     assert second.owner != claim.owner
@@ -241,13 +276,13 @@ def test_an_owner_that_beats_keeps_its_job(
     settings: Settings, store: Store, queue: Jobs
 ) -> None:
     claims = Claims(store, settings.model_copy(update={"lease_seconds": 0.8}))
-    queue.enqueue(_submission())
+    _enqueue(queue)
     claim = _taken(claims)
     end = time.monotonic() + 1.2
 
     while time.monotonic() < end:
         assert claims.beat(claim, PROGRESS)
-        assert claims.take() is None
+        assert claims.take(ME) is None
 
 
 def test_a_beat_reports_the_progress(queue: Jobs, claim: Claim, claims: Claims) -> None:
@@ -263,7 +298,7 @@ def test_a_new_attempt_starts_without_progress(
 ) -> None:
     claims.beat(claim, PROGRESS)
 
-    wait_for(claims.take)
+    wait_for(lambda: claims.take(ME))
 
     job = queue.get(claim.id)
     assert (job["epoch"], job["train_loss"], job["history"]) == (0, None, [])
@@ -284,7 +319,7 @@ def test_a_lost_owner_s_beat_tells_so_and_changes_nothing(
     "finish",
     [
         pytest.param(
-            lambda claims, claim: claims.succeed(claim, PROGRESS, load_shipped(), None),
+            lambda claims, claim: claims.succeed(claim, PROGRESS, SUCCESS),
             id="succeed",
         ),
         pytest.param(lambda claims, claim: claims.fail(claim, "error"), id="fail"),
@@ -304,18 +339,19 @@ def test_a_lost_owner_finishes_nothing(
     assert _rows(store, jobs, models, active) == before
 
 
-def test_a_lost_owner_releases_nothing(
-    store: Store, lost_claim: Claim, claims: Claims
+def test_a_process_releases_no_other_s_job(
+    store: Store, claim: Claim, claims: Claims
 ) -> None:
+    assert claim.owner.startswith(ME)
     before = _rows(store, jobs)
 
-    claims.release(lost_claim)
+    claims.release("another")
 
     assert _rows(store, jobs) == before
 
 
 def test_a_final_job_stays_as_it_is(store: Store, claim: Claim, claims: Claims) -> None:
-    claims.succeed(claim, PROGRESS, load_shipped(), None)
+    claims.succeed(claim, PROGRESS, SUCCESS)
     before = _rows(store, jobs, models, active)
 
     with pytest.raises(LostJobError):
@@ -328,7 +364,7 @@ def test_after_its_last_attempt_a_job_is_lost(
     queue: Jobs, lost_claim: Claim, claims: Claims
 ) -> None:
     def job_when_final() -> dict[str, Any] | None:
-        assert claims.take() is None
+        assert claims.take(ME) is None
         job = queue.get(lost_claim.id)
         return job if job["state"] != "running" else None
 
@@ -341,9 +377,9 @@ def test_after_its_last_attempt_a_job_is_lost(
 def test_a_lost_job_does_not_hold_the_others_up(
     queue: Jobs, lost_claim: Claim, claims: Claims
 ) -> None:
-    following = queue.enqueue(_submission())
+    following = _enqueue(queue)
 
-    taken = wait_for(claims.take)
+    taken = wait_for(lambda: claims.take(ME))
 
     assert taken.id == following["id"] > lost_claim.id
 
@@ -351,11 +387,46 @@ def test_a_lost_job_does_not_hold_the_others_up(
 def test_a_released_job_waits_again_and_the_try_does_not_count(
     queue: Jobs, claim: Claim, claims: Claims
 ) -> None:
-    claims.release(claim)
+    claims.release(ME)
 
     job = queue.get(claim.id)
     assert (job["state"], job["attempt"], job["started_at"]) == ("queued", 0, None)
     assert _taken(claims).attempt == 1
+
+
+def test_an_abandoned_job_waits_again_and_the_try_counts(
+    queue: Jobs, claim: Claim, claims: Claims
+) -> None:
+    claims.beat(claim, PROGRESS)
+
+    claims.abandon(ME, "killed")
+
+    job = queue.get(claim.id)
+    assert (job["state"], job["attempt"], job["epoch"]) == ("queued", 1, 0)
+    assert _taken(claims).attempt == 2
+
+
+def test_a_job_that_is_abandoned_in_its_last_attempt_fails(
+    queue: Jobs, claim: Claim, claims: Claims
+) -> None:
+    claims.abandon(ME, "killed")
+    _taken(claims)
+
+    claims.abandon(ME, "stalled")
+
+    job = queue.get(claim.id)
+    assert (job["state"], job["reason"], job["attempt"]) == ("failed", "stalled", 2)
+
+
+def test_a_process_abandons_no_other_s_job(
+    store: Store, claim: Claim, claims: Claims
+) -> None:
+    assert claim.owner.startswith(ME)
+    before = _rows(store, jobs)
+
+    claims.abandon("another", "killed")
+
+    assert _rows(store, jobs) == before
 
 
 def test_a_failed_job_tells_why_and_leaves_no_version(
@@ -372,12 +443,12 @@ def test_a_failed_job_tells_why_and_leaves_no_version(
 
 
 def test_success_stores_activates_and_ends_the_job(
-    store: Store, queue: Jobs, claim: Claim, claims: Claims
+    versions: Versions, queue: Jobs, claim: Claim, claims: Claims
 ) -> None:
-    claims.succeed(claim, PROGRESS, load_shipped(), None)
+    claims.succeed(claim, PROGRESS, SUCCESS)
 
     job = queue.get(claim.id)
-    row, generation = Registry(store).describe_active()
+    row, generation = versions.describe_active()
     assert (job["state"], job["outcome"], job["epoch"]) == ("succeeded", "promoted", 3)
     assert (row["version"], row["previous"], generation) == (job["model_version"], 1, 2)
     assert (row["parent"], row["job"]) == (1, claim.id)
@@ -386,23 +457,28 @@ def test_success_stores_activates_and_ends_the_job(
 def test_success_without_promotion_leaves_the_active_version(
     store: Store, queue: Jobs, claims: Claims
 ) -> None:
-    queue.enqueue(_submission(promote="never"))
+    _enqueue(queue, promote="never")
     claim = _taken(claims)
 
-    claims.succeed(claim, PROGRESS, load_shipped(), None)
+    claims.succeed(claim, PROGRESS, KEPT)
 
     assert queue.get(claim.id)["outcome"] == "kept"
     assert _rows(store, active) == [[(1, 1, None, 1)]]
 
 
 @pytest.mark.parametrize(
-    ("weights", "metrics", "error"),
+    ("progress", "result", "error"),
     [
-        pytest.param(b"damaged", None, ArtifactError, id="damaged weights"),
         pytest.param(
-            load_shipped(),
-            {"rows": object()},
-            StatementError,
+            PROGRESS, SUCCESS._replace(weights=b"?"), ArtifactError, id="damaged"
+        ),
+        pytest.param(
+            PROGRESS, SUCCESS._replace(generation=7), StaleChampionError, id="stale"
+        ),
+        pytest.param(
+            PROGRESS._replace(history=(object(),)),  # type: ignore[arg-type] # no JSON
+            SUCCESS,
+            (StatementError, TypeError),
             id="last statement fails",
         ),
     ],
@@ -411,62 +487,61 @@ def test_success_is_whole_or_not_at_all(  # noqa: PLR0913, PLR0917 - fixtures
     store: Store,
     claim: Claim,
     claims: Claims,
-    weights: bytes,
-    metrics: dict[str, Any] | None,
-    error: type[Exception],
+    progress: Progress,
+    result: Result,
+    error: type[Exception] | tuple[type[Exception], ...],
 ) -> None:
     before = _rows(store, jobs, models, active)
 
     with pytest.raises(error):
-        claims.succeed(claim, PROGRESS, weights, metrics)
+        claims.succeed(claim, progress, result)
 
     assert _rows(store, jobs, models, active) == before
 
 
 def test_versions_under_concurrent_finishing_are_unique(
-    settings: Settings, store: Store, queue: Jobs
+    settings: Settings, versions: Versions, queue: Jobs
 ) -> None:
     settings = settings.model_copy(update={"lease_seconds": 60.0})
     for _ in range(THREADS):
-        queue.enqueue(_submission())
+        _enqueue(queue)
 
     def finish_one(store: Store) -> None:
-        claims = Claims(store, settings)
-        claims.succeed(_taken(claims), PROGRESS, load_shipped(), None)
+        claims, versions = Claims(store, settings), Versions(store, settings)
+        claim = _taken(claims)
+        wait_for(lambda: _has_succeeded(claims, claim, versions.champion().generation))
 
     _at_once(settings, finish_one)
 
-    described, generation = Registry(store).describe_all()
+    described, generation = versions.describe_all()
     assert [row["version"] for row in described] == [5, 4, 3, 2, 1]
     assert generation == 1 + THREADS
 
 
 def test_the_number_of_a_deleted_version_is_not_given_again(
-    store: Store, queue: Jobs, claims: Claims
+    versions: Versions, queue: Jobs, claims: Claims
 ) -> None:
     for _ in range(2):
-        queue.enqueue(_submission(promote="never"))
-    claims.succeed(_taken(claims), PROGRESS, load_shipped(), None)
-    with store.write() as connection:
-        connection.execute(delete(models).where(models.c.version == 2))
+        _enqueue(queue, promote="never")
+    claims.succeed(_taken(claims), PROGRESS, KEPT)
+    versions.delete(2)
 
-    claims.succeed(_taken(claims), PROGRESS, load_shipped(), None)
+    claims.succeed(_taken(claims), PROGRESS, KEPT)
 
-    versions = [row["version"] for row in Registry(store).describe_all()[0]]
-    assert versions == [3, 1]
+    assert [row["version"] for row in versions.describe_all()[0]] == [3, 1]
 
 
-def test_the_active_version_cannot_vanish(store: Store) -> None:
+def test_the_active_version_cannot_vanish(store: Store, versions: Versions) -> None:
     with pytest.raises(IntegrityError), store.write() as connection:
         connection.execute(delete(models))
 
-    assert Registry(store).active.version == 1
+    registry = Registry(store, versions)
+    registry.open()
+    assert registry.active.version == 1
 
 
 def test_a_dataset_is_stored_once(store: Store, queue: Jobs) -> None:
-    first, second, other = (
-        queue.enqueue(_submission(weight=weight)) for weight in (0, 0, 1)
-    )
+    first, second, other = (_enqueue(queue, weight=weight) for weight in (0, 0, 1))
 
     stored = [row[0] for row in _rows(store, datasets)[0]]
     assert first["dataset_sha256"] == second["dataset_sha256"]
@@ -474,7 +549,7 @@ def test_a_dataset_is_stored_once(store: Store, queue: Jobs) -> None:
 
 
 def test_a_page_ends_where_the_next_begins(queue: Jobs) -> None:
-    ids = [queue.enqueue(_submission())["id"] for _ in range(5)]
+    ids = [_enqueue(queue)["id"] for _ in range(5)]
 
     first, following = queue.page(state=None, before=None, limit=3)
     second, end = queue.page(state=None, before=following, limit=3)
@@ -484,7 +559,7 @@ def test_a_page_ends_where_the_next_begins(queue: Jobs) -> None:
 
 
 def test_a_page_holds_one_state_where_asked(queue: Jobs, claim: Claim) -> None:
-    waiting = queue.enqueue(_submission())
+    waiting = _enqueue(queue)
 
     queued, _ = queue.page(state="queued", before=None, limit=9)
     running, _ = queue.page(state="running", before=None, limit=9)
@@ -511,10 +586,10 @@ def test_a_write_that_fails_leaves_nothing(store: Store) -> None:
 def test_a_store_survives_its_closing(
     settings: Settings, store: Store, queue: Jobs
 ) -> None:
-    job = queue.enqueue(_submission())
+    job = _enqueue(queue)
     store.close()
 
-    reopened = Store(settings.database_path)
+    reopened = Store(settings)
     found = Jobs(reopened, settings).get(job["id"])
     reopened.close()
 
@@ -522,18 +597,18 @@ def test_a_store_survives_its_closing(
 
 
 def test_the_store_s_clock_is_the_time(queue: Jobs) -> None:
-    job = queue.enqueue(_submission())
+    job = _enqueue(queue)
 
     assert job["created_at"] == pytest.approx(time.time(), abs=5)
     assert job["now"] == pytest.approx(job["created_at"], abs=5)
 
 
 def test_what_is_not_a_database_is_refused_and_left_alone(tmp_path: Path) -> None:
-    path = tmp_path / "notes.txt"
+    path = tmp_path / "offsetnet.sqlite3"
     path.write_text("not a database\n" * 100)
 
     with pytest.raises(StoreError, match="not a database"):
-        Store(path)
+        Store(Settings(data_dir=tmp_path)).prepare()
 
     assert path.read_text() == "not a database\n" * 100
 
@@ -542,11 +617,11 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
     with pytest.raises(StoreError, match="Not a directory"):
-        Store(tmp_path / "file" / "data" / "offsetnet.sqlite3")
+        Store(Settings(data_dir=tmp_path / "file" / "data")).prepare()
 
 
 def test_every_table_is_made(store: Store) -> None:
-    assert len(_rows(store, *metadata.sorted_tables)) == 4
+    assert len(_rows(store, *metadata.sorted_tables)) == 5
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from app.page import ROUTES as PAGE_ROUTES
 from app.settings import Settings
 from tests.app.answers import CSV, EMILY, JSON
 from tests.app.json_schema import conforms, resolve
-from tests.app.training import BRIEF
+from tests.app.training import BRIEF, ENDLESS
 from tests.server import Server
 
 DOCUMENT: Final[dict[str, Any]] = create_app(Settings()).openapi()
@@ -27,9 +27,9 @@ OPERATIONS: Final = {
 PROBLEM: Final = {"$ref": "#/components/schemas/ProblemBody"}
 
 
-def _examples() -> Iterator[tuple[str, str, str, Any]]:
-    """Yield the request examples: name, path, media type, and the example itself."""
-    for (_, path), operation in OPERATIONS.items():
+def _examples() -> Iterator[tuple[str, str, str, str, Any]]:
+    """Yield the request examples: name, method, path, media type, and the example."""
+    for (method, path), operation in OPERATIONS.items():
         content = operation.get("requestBody", {}).get("content", {})
         for media_type, described in content.items():
             examples = {
@@ -39,7 +39,7 @@ def _examples() -> Iterator[tuple[str, str, str, Any]]:
             if "example" in described:
                 examples["example"] = described["example"]
             for name, example in examples.items():
-                yield f"{path} {media_type} {name}", path, media_type, example
+                yield f"{path} {media_type} {name}", method, path, media_type, example
 
 
 EXAMPLES: Final = [pytest.param(*one, id=name) for name, *one in _examples()]
@@ -53,12 +53,20 @@ ANSWERS: Final = [
     ("post", "/predict", "/predict?explain=true"),
     ("post", "/predict/batch", None),
     ("post", "/train", None),
+    ("post", "/train", "/train?dry_run=true"),
     ("get", "/train", None),
     ("get", "/train/{job_id}", "/train/1"),
     ("get", "/models", None),
     ("get", "/models/active", None),
+    ("put", "/models/active", None),
     ("get", "/models/{version}", "/models/1"),
 ]
+BODIES: Final[dict[str, dict[str, Any]]] = {
+    "/predict": EMILY,
+    "/predict/batch": {"instances": [EMILY]},
+    "/train": BRIEF,
+    "/models/active": {"version": 1},
+}
 PROBLEMS: Final = [
     ("get", "/train?limit=0"),
     ("get", "/train/0"),
@@ -70,12 +78,6 @@ PROBLEMS: Final = [
     ("post", "/train?x=1"),
     ("put", "/train"),
 ]
-
-
-@pytest.fixture(scope="module")
-def client(trainer: Server) -> httpx.Client:
-    """A client of the server that tests train on."""
-    return trainer.client
 
 
 def _references(part: object) -> Iterator[str]:
@@ -136,28 +138,29 @@ def test_every_schema_is_used() -> None:
     assert used == DOCUMENT["components"]["schemas"].keys()
 
 
-@pytest.mark.parametrize(("path", "media_type", "example"), EXAMPLES)
+@pytest.mark.parametrize(("method", "path", "media_type", "example"), EXAMPLES)
 def test_a_request_example_works_as_pasted(
-    client: httpx.Client, path: str, media_type: str, example: Any
+    trainer: Server, method: str, path: str, media_type: str, example: Any
 ) -> None:
     content = example if isinstance(example, str) else json.dumps(example)
+    headers = {"Content-Type": media_type, "If-Match": "*"}
 
-    response = client.post(path, content=content, headers={"Content-Type": media_type})
+    response = trainer.client.request(method, path, content=content, headers=headers)
 
     assert response.is_success
 
 
-@pytest.mark.parametrize(("path", "media_type", "example"), EXAMPLES)
+@pytest.mark.parametrize(("method", "path", "media_type", "example"), EXAMPLES)
 def test_a_request_example_fits_its_schema(
-    path: str, media_type: str, example: Any
+    method: str, path: str, media_type: str, example: Any
 ) -> None:
-    described = OPERATIONS["post", path]["requestBody"]["content"][media_type]
+    described = OPERATIONS[method, path]["requestBody"]["content"][media_type]
 
     assert conforms(example, described["schema"], DOCUMENT)
 
 
-def test_both_media_types_have_request_examples() -> None:
-    found = {(path, media_type) for path, media_type, _ in _parameters(EXAMPLES)}
+def test_every_body_has_request_examples() -> None:
+    found = {(path, media_type) for _, path, media_type, _ in _parameters(EXAMPLES)}
 
     assert found == {
         ("/predict", "application/json"),
@@ -165,10 +168,11 @@ def test_both_media_types_have_request_examples() -> None:
         ("/predict/batch", "text/csv"),
         ("/train", "application/json"),
         ("/train", "text/csv"),
+        ("/models/active", "application/json"),
     }
 
 
-def _parameters(examples: list[Any]) -> list[tuple[str, str, Any]]:
+def _parameters(examples: list[Any]) -> list[tuple[str, str, str, Any]]:
     return [example.values for example in examples]
 
 
@@ -189,20 +193,29 @@ def test_an_answer_s_example_fits_its_schema(operation: dict[str, Any]) -> None:
 )
 @pytest.mark.usefixtures("article_job", "sample_job")
 def test_an_answer_fits_its_documented_schema(
-    client: httpx.Client, method: str, path: str, url: str | None
+    trainer: Server, method: str, path: str, url: str | None
 ) -> None:
-    bodies = {
-        "/predict": EMILY,
-        "/predict/batch": {"instances": [EMILY]},
-        "/train": BRIEF,
-    }
+    body = None if method == "get" else BODIES[path]
 
-    body = bodies[path] if method == "post" else None
-    response = client.request(method, url or path, json=body)
+    response = trainer.client.request(
+        method, url or path, json=body, headers={"If-Match": "*"}
+    )
 
+    assert _is_documented(response, method, path)
+
+
+def test_a_cancelled_job_fits_its_documented_schema(trainer: Server) -> None:
+    path = trainer.client.post("/train", json=ENDLESS).json()["links"]["self"]
+
+    response = trainer.client.delete(path)
+
+    assert _is_documented(response, "delete", "/train/{job_id}")
+
+
+def _is_documented(response: httpx.Response, method: str, path: str) -> bool:
     documented = OPERATIONS[method, path]["responses"][str(response.status_code)]
     schema = documented["content"][response.headers["Content-Type"]]["schema"]
-    assert conforms(response.json(), schema, DOCUMENT)
+    return conforms(response.json(), schema, DOCUMENT)
 
 
 @pytest.mark.parametrize(("method", "url"), PROBLEMS)

@@ -21,19 +21,13 @@ ANSWERS: Final[dict[str, tuple[str, str, int]]] = {
     "success": ("GET", "/livez", 200),
     "file": ("GET", "/static/docs.js", 200),
     "page": ("GET", "/docs", 200),
-    "accepted": ("POST", "/train", 202),
+    "dry run": ("POST", "/train?dry_run=true", 200),
     "malformed": ("POST", "/predict", 400),
     "not found": ("GET", "/nowhere", 404),
     "no such file": ("GET", "/static/nowhere", 404),
     "method": ("PUT", "/predict", 405),
     "invalid": ("GET", "/train?limit=0", 422),
 }
-
-
-@pytest.fixture(scope="module")
-def client(trainer: Server) -> httpx.Client:
-    """A client of the server that tests train on."""
-    return trainer.client
 
 
 def test_a_live_process_says_so(client: httpx.Client) -> None:
@@ -85,7 +79,10 @@ def test_head_of_a_problem_has_no_body(client: httpx.Client) -> None:
         ("OPTIONS", "/predict", "POST"),
         ("PUT", "/predict/batch", "POST"),
         ("PATCH", "/train", "GET, HEAD, POST"),
-        ("POST", "/train/1", "GET, HEAD"),
+        ("POST", "/train/1", "DELETE, GET, HEAD"),
+        ("POST", "/train/1/events", "GET, HEAD"),
+        ("POST", "/models/active", "DELETE, GET, HEAD, PUT"),
+        ("PUT", "/models/1", "DELETE, GET, HEAD"),
         ("POST", "/models", "GET, HEAD"),
         ("TRACE", "/livez", "GET, HEAD"),
         ("POST", "/", "GET, HEAD"),

@@ -7,18 +7,8 @@ import httpx
 import pytest
 
 from tests.app.answers import EMILY, assert_problem, faults
-from tests.app.training import (
-    BRIEF,
-    FOUR,
-    newest,
-)
+from tests.app.training import BRIEF, ENDLESS, newest, start
 from tests.server import Server, wait_for
-
-
-@pytest.fixture(scope="module")
-def client(trainer: Server) -> httpx.Client:
-    """A client of the server that tests train on."""
-    return trainer.client
 
 
 def test_jobs_are_listed_newest_first_page_by_page(trainer: Server) -> None:
@@ -32,22 +22,21 @@ def test_jobs_are_listed_newest_first_page_by_page(trainer: Server) -> None:
     assert following["jobs"][0]["id"] == first["id"]
 
 
-def test_the_last_page_has_no_next(client: httpx.Client) -> None:
-    client.post("/train", json=BRIEF)
+def test_the_last_page_has_no_next(trainer: Server) -> None:
+    trainer.client.post("/train", json=BRIEF)
 
-    page = client.get("/train?limit=100&before=50").json()
+    page = trainer.client.get("/train?limit=100&before=50").json()
 
     assert page["next"] is None
 
 
-def test_jobs_are_listed_by_state(trainer: Server, article_job: dict[str, Any]) -> None:
-    del article_job
+@pytest.mark.usefixtures("article_job")
+def test_jobs_are_listed_by_state(trainer: Server) -> None:
+    succeeded = trainer.client.get("/train?state=succeeded").json()["jobs"]
+    failed = trainer.client.get("/train?state=failed").json()["jobs"]
 
-    listed = trainer.client.get("/train?state=succeeded").json()["jobs"]
-    cancelled = trainer.client.get("/train?state=cancelled").json()["jobs"]
-
-    assert {job["state"] for job in listed} == {"succeeded"}
-    assert cancelled == []
+    assert {job["state"] for job in succeeded} == {"succeeded"}
+    assert failed == []
 
 
 @pytest.mark.parametrize(
@@ -93,12 +82,11 @@ def test_a_bad_query_of_the_list_is_refused(
     ],
     ids=lambda number: number[:20],
 )
+@pytest.mark.usefixtures("article_job")  # so that there is a job 1
 def test_what_names_no_job_or_version_is_not_found(
-    client: httpx.Client, article_job: dict[str, Any], path: str, number: str
+    trainer: Server, path: str, number: str
 ) -> None:
-    del article_job  # so that there is a job 1
-
-    response = client.get(path.format(number))
+    response = trainer.client.get(path.format(number))
 
     assert_problem(response, 404, "not-found")
 
@@ -107,16 +95,10 @@ def test_what_names_no_job_or_version_is_not_found(
 def full_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server that trains, with one job waiting, which is all that may."""
     data_dir = tmp_path_factory.mktemp("full") / "data"
-    endless = {"examples": FOUR * 50, "config": {"epochs": 10_000, "batch_size": 1}}
     with Server(data_dir, environment={"OFFSETNET_QUEUE_LIMIT": "1"}) as running:
-        first = running.client.post("/train", json=endless).json()["id"]
-        wait_for(lambda: _is_running(running.client, first))
-        running.client.post("/train", json=endless)
+        start(running, **ENDLESS)
+        running.client.post("/train", json=ENDLESS)
         yield running
-
-
-def _is_running(client: httpx.Client, job_id: int) -> bool:
-    return bool(client.get(f"/train/{job_id}").json()["state"] == "running")
 
 
 def test_a_full_queue_takes_no_job(full_server: Server) -> None:

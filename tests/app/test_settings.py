@@ -72,6 +72,22 @@ def test_a_child_process_gets_the_settings_without_the_keys() -> None:
     assert not any("KEY" in name for name in environment)
 
 
+@pytest.mark.usefixtures("environment")
+def test_a_child_process_gets_the_database_s_address_whole() -> None:
+    url = "postgresql://user:secret@localhost/name"
+    settings = Settings(database_url=SecretStr(url))
+
+    assert settings.runner_environment()["OFFSETNET_DATABASE_URL"] == url
+
+
+def test_the_database_s_address_is_not_shown(
+    environment: pytest.MonkeyPatch,
+) -> None:
+    environment.setenv("OFFSETNET_DATABASE_URL", "postgresql://user:secret@localhost/")
+
+    assert "secret" not in repr(Settings())
+
+
 @pytest.mark.parametrize("name", sorted(Settings.model_fields))
 def test_every_setting_is_described(name: str) -> None:
     assert Settings.model_fields[name].description

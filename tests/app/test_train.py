@@ -58,10 +58,15 @@ def test_an_empty_request_trains_the_article_s_network(
     assert article_job["rows"] == 4
 
 
-def test_a_finished_job_tells_how_it_ended(article_job: dict[str, Any]) -> None:
+def test_four_people_replace_what_was_trained_on_four(
+    article_job: dict[str, Any],
+) -> None:
     told = {name: article_job[name] for name in ("state", "outcome", "reason")}
 
     assert told == {"state": "succeeded", "outcome": "promoted", "reason": None}
+
+
+def test_a_finished_job_has_done_all_its_epochs(article_job: dict[str, Any]) -> None:
     assert (article_job["epoch"], article_job["progress"]) == (1000, 1)
     assert article_job["eta_seconds"] is None
 
@@ -75,7 +80,7 @@ def test_a_job_s_times_are_in_order(article_job: dict[str, Any]) -> None:
 
 
 def test_a_new_version_serves_without_a_restart(trainer: Server) -> None:
-    job = train(trainer)
+    job = train(trainer, promote="always")
 
     trainer.wait_for_version(job["model_version"])
 

@@ -17,13 +17,6 @@ from tests.app.training import (
     SAMPLE,
     newest,
 )
-from tests.server import Server
-
-
-@pytest.fixture(scope="module")
-def client(trainer: Server) -> httpx.Client:
-    """A client of the server that tests train on."""
-    return trainer.client
 
 
 def test_examples_of_one_class_are_refused(client: httpx.Client) -> None:

@@ -8,13 +8,7 @@ import httpx
 import pytest
 
 from model import load
-from tests.app.training import (
-    BRIEF,
-    SAMPLE,
-    model_of,
-    train,
-    train_on_csv,
-)
+from tests.app.training import BRIEF, SAMPLE, model_of, train, train_on_csv
 from tests.server import Server
 
 
@@ -36,7 +30,7 @@ def test_a_version_names_its_job_and_the_one_before(trainer: Server) -> None:
 def test_activation_moves_the_generation_and_the_etag(trainer: Server) -> None:
     before = trainer.client.get("/models").json()["generation"]
 
-    job = train(trainer, config={"epochs": 5})
+    job = train(trainer, promote="always", config={"epochs": 5})
 
     active = trainer.client.get("/models/active")
     assert active.headers["ETag"] == f'"{before + 1}"'

@@ -4,9 +4,12 @@ from typing import Any, Final
 
 import httpx
 
-from model import sample_csv
+from app.jobs import Jobs, Submission
+from app.settings import Settings
+from app.store import Store
+from model import Dataset, TrainingConfig, sample_csv
 from tests.app.answers import CSV
-from tests.server import Server
+from tests.server import Server, wait_for
 
 SAMPLE: Final = "".join(sample_csv(2000, 0))
 FOUR: Final = [
@@ -31,6 +34,11 @@ FOUR_IN_ALL_SHAPES: Final = {
     ],
 }
 BRIEF: Final = {"promote": "never", "config": {"epochs": 5}}
+ENDLESS: Final = {
+    "examples": FOUR * 50,
+    "promote": "never",
+    "config": {"epochs": 10_000, "batch_size": 1, "holdout": 0},
+}
 
 
 def train(server: Server, **request: Any) -> dict[str, Any]:
@@ -47,6 +55,41 @@ def train_on_csv(
         "/train", content=content, params=parameters, headers=CSV
     )
     return server.wait_for_job(response.json()["id"])
+
+
+def start(server: Server, **request: Any) -> int:
+    """Submit a JSON request and return the job's number once it runs."""
+    job_id: int = server.client.post("/train", json=request).json()["id"]
+    wait_for(lambda: show(server, job_id)["state"] == "running")
+    return job_id
+
+
+def show(server: Server, job_id: int) -> dict[str, Any]:
+    """Return a job as it is now."""
+    job: dict[str, Any] = server.client.get(f"/train/{job_id}").json()
+    return job
+
+
+def running_again(server: Server, job_id: int, attempt: int) -> dict[str, Any] | None:
+    """Return a job if it is being tried for the nth time."""
+    job = show(server, job_id)
+    return job if (job["state"], job["attempt"]) == ("running", attempt) else None
+
+
+def cancel_all(server: Server) -> None:
+    """Cancel whatever is left of a test that failed halfway, or had an endless job."""
+    for state in ("queued", "running"):
+        for job in server.client.get(f"/train?state={state}").json()["jobs"]:
+            server.client.delete(f"/train/{job['id']}")
+
+
+def enqueue(store: Store, data: Dataset, config: TrainingConfig) -> int:
+    """Enqueue a job without any server, even one that no request could ask for."""
+    submission = Submission(
+        data=data, config=config, promote="never", note=None, warnings=()
+    )
+    job_id: int = Jobs(store, Settings()).enqueue(submission)[0]["id"]
+    return job_id
 
 
 def newest(client: httpx.Client) -> list[int]:

@@ -1,0 +1,223 @@
+"""What the command line does through a server: train, and choose who serves."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from pydantic import ValidationError
+from rich.table import Column, Table
+from rich.text import Text
+
+from app.bodies import MAX_CSV_BYTES
+from app.client import Client
+from app.files import read_bounded, write_atomically
+from app.protocol import ClientError, ProblemError
+from app.schemas import ConfigChanges, TrainQuery
+from app.settings import Settings, describe
+from app.terminal import (
+    Outputs,
+    describe_losses,
+    fail,
+    loss_curve,
+    notices,
+    output,
+    progress_bar,
+    usage,
+)
+from app.views import ActiveModel, Comparison, FieldError, Job, Metrics, Model
+
+COLUMNS: Final = ("version", "", "created (UTC)", "rows", "mse", "accuracy")
+
+
+def train(server: str, path: Path | None, query: TrainQuery, outputs: Outputs) -> None:
+    """Train on a CSV, or without one on the article's people, and show the result."""
+    save_to, draw_curve, as_json = outputs
+    if save_to and not save_to.parent.is_dir():
+        fail(f"{save_to.parent}: not a folder")
+    content = None if path is None else _read(path)
+    with _connection(server) as client:
+        job = _watch(client, _submit(client, content, query), server)
+        if draw_curve and job.history:
+            output.print(loss_curve(job.history))
+        if as_json:
+            output.print_json(job.model_dump_json())
+        if job.state != "succeeded":
+            fail(_headline(job))
+        if not as_json:
+            _show_job(job)
+        if save_to and job.model_version:
+            _write(save_to, client.weights(job.model_version))
+
+
+def list_models(server: str, *, as_json: bool) -> None:
+    """Show the versions, newest first."""
+    with _connection(server) as client:
+        listed, (active, _) = client.models(), client.active()
+    if as_json:
+        output.print_json(listed.model_dump_json())
+        return
+    columns = [Column(name, no_wrap=True) for name in COLUMNS]
+    table = Table(*columns, Column("note", overflow="fold"), box=None, pad_edge=False)
+    for model in listed.models:
+        table.add_row(*_cells(model, active.previous))
+    output.print(table)
+
+
+def show_model(server: str, version: int, *, as_json: bool) -> None:
+    """Show one version."""
+    with _connection(server) as client:
+        model = client.model(version)
+    if as_json:
+        output.print_json(model.model_dump_json())
+    else:
+        _show_model(model)
+
+
+def activate(server: str, version: int, *, as_json: bool) -> None:
+    """Let a version serve, unless another one was made to meanwhile."""
+    with _connection(server) as client:
+        _, etag = client.active()
+        model = client.activate(version, etag)
+    _show_active(model, as_json=as_json)
+
+
+def roll_back(server: str, *, as_json: bool) -> None:
+    """Let the version serve that did before."""
+    with _connection(server) as client:
+        active, etag = client.active()
+        if active.previous is None:
+            fail("no-previous: there is no version to go back to")
+        model = client.activate(active.previous, etag)
+    _show_active(model, as_json=as_json)
+
+
+@contextmanager
+def _connection(server: str) -> Iterator[Client]:
+    """Open a client, and show what the server refuses."""
+    with _client(server) as client:
+        try:
+            yield client
+        except ProblemError as error:
+            fail(str(error), *map(_where, error.errors))
+        except ClientError as error:
+            fail(f"{server}: {error}")
+
+
+def _client(server: str) -> Client:
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        fail(*describe(error))
+    keys = (*settings.all_admin_keys(), *settings.all_predict_keys(), None)
+    try:
+        return Client(server, key=keys[0])
+    except ValueError as error:
+        usage(str(error))
+
+
+def _where(fault: FieldError) -> str:
+    """Say where a fault is, and what it is."""
+    row = None if fault.row is None else f"row {fault.row}"
+    places = (row, fault.column, fault.parameter, fault.pointer)
+    return ": ".join(filter(None, (", ".join(filter(None, places)), fault.detail)))
+
+
+def _submit(client: Client, content: bytes | None, query: TrainQuery) -> Job:
+    given = query.model_dump(exclude_unset=True)
+    if content is not None:
+        return client.train_csv(content, **given)
+    names = given.keys() & ConfigChanges.model_fields
+    return client.train_json({"config": {n: given.pop(n) for n in names}, **given})
+
+
+def _watch(client: Client, submitted: Job, server: str) -> Job:
+    """Show a bar until the job has ended."""
+    job, place = submitted, server.rstrip("/") + submitted.links.self
+    try:
+        with progress_bar("epoch") as bar:
+            task = bar.add_task(job.state, total=job.epochs)
+            for job in client.watch(submitted):
+                bar.update(task, completed=job.epoch, description=_standing(job))
+    except KeyboardInterrupt:
+        fail(f"job {job.id} goes on; curl -X DELETE {place} cancels it")
+    except ClientError:
+        notices.print(f"job {job.id} may go on; {place} tells", markup=False)
+        raise
+    return job
+
+
+def _standing(job: Job) -> str:
+    if job.train_loss is None:
+        return job.state
+    return describe_losses(job.train_loss, job.holdout_loss)
+
+
+def _headline(job: Job) -> str:
+    reason = f" ({job.reason})" if job.reason else ""
+    version = f", version {job.model_version}" if job.model_version else ""
+    return f"job {job.id}: {job.outcome or job.state}{reason}{version}"
+
+
+def _show_job(job: Job) -> None:
+    output.print(_headline(job))
+    for warning in job.warnings:
+        notices.print(f"warning: {warning}", markup=False)
+    if job.metrics:
+        output.print(_comparison_table(job.metrics))
+
+
+def _comparison_table(comparison: Comparison) -> Table:
+    names = Metrics.model_fields
+    table = Table("", *names, title=f"on {comparison.rows} held-out rows")
+    for who in ("challenger", "champion"):
+        if metrics := getattr(comparison, who):
+            table.add_row(who, *(f"{getattr(metrics, name):.4f}" for name in names))
+    return table
+
+
+def _cells(model: Model, previous: int | None) -> list[str | Text]:
+    """Return a version's row in the table of all."""
+    is_previous = model.version == previous
+    return [
+        str(model.version),
+        "active" if model.active else "previous" if is_previous else "",
+        f"{model.created_at:%Y-%m-%d %H:%M}",
+        str(model.rows),
+        f"{model.metrics.mse:.4f}",
+        f"{model.metrics.accuracy:.4f}",
+        Text(model.note or ""),
+    ]
+
+
+def _show_model(model: Model) -> None:
+    facts = model.model_dump(mode="json")
+    metrics, config = facts.pop("metrics"), facts.pop("config")
+    for name, value in {**facts, **metrics, **config}.items():
+        text = f"{value:.4g}" if isinstance(value, float) else str(value)
+        output.print(Text(f"{name:<17}  {text}"))
+
+
+def _show_active(model: ActiveModel, *, as_json: bool) -> None:
+    if as_json:
+        output.print_json(model.model_dump_json())
+    else:
+        before = f"; before it, {model.previous} did" if model.previous else ""
+        output.print(f"version {model.version} serves{before}")
+
+
+def _read(path: Path) -> bytes:
+    try:
+        content = read_bounded(path, MAX_CSV_BYTES)
+    except OSError as error:
+        fail(f"{path}: {error.strerror}")
+    if len(content) > MAX_CSV_BYTES:
+        fail(f"{path}: larger than {MAX_CSV_BYTES} bytes")
+    return content
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        write_atomically(path, content)
+    except OSError as error:
+        fail(f"{path}: {error.strerror}")

@@ -1,0 +1,253 @@
+"""The versions of the network in the store, and which of them is active.
+
+Whatever changes the active version counts as a generation, in the same transaction.
+"""
+
+import hashlib
+import logging
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import (
+    Connection,
+    case,
+    delete,
+    func,
+    insert,
+    select,
+    true,
+    update,
+)
+
+from app.settings import Settings
+from app.store import Store
+from app.tables import active, models, now
+from model import Artifact, ArtifactError, load, load_shipped
+
+SHIPPED_VERSION: Final = 1
+
+logger = logging.getLogger(__name__)
+
+
+class NoVersionError(Exception):
+    """No version is active yet."""
+
+
+class UnknownVersionError(Exception):
+    """There is no such version."""
+
+
+class StaleGenerationError(Exception):
+    """The active version is not the one that the caller has seen."""
+
+
+class VersionInUseError(Exception):
+    """The version must stay."""
+
+
+class Champion(NamedTuple):
+    """The active version, as a challenger meets it.
+
+    Attributes:
+        generation: Which setting of the active version this is.
+        artifact: None where its bytes are damaged or there is none.
+    """
+
+    generation: int
+    artifact: Artifact | None
+
+
+class Versions:
+    """The versions of one store."""
+
+    def __init__(self, store: Store, settings: Settings) -> None:
+        """Take the number of versions to keep from the settings."""
+        self._store = store
+        self._keep = settings.keep_versions
+        self._is_prepared = False
+
+    def prepare(self) -> None:
+        """Make the tables, and the shipped artifact version 1, where they are missing.
+
+        Where that artifact is damaged there is no version, and one line in the log.
+
+        Raises:
+            StoreError: The database cannot be used as it is.
+        """
+        if self._is_prepared:
+            return
+        self._store.prepare()
+        try:
+            with self._store.write() as connection:
+                if active_version(connection) is None:
+                    set_active(connection, add_version(connection, load_shipped()))
+        except ArtifactError as error:
+            logger.error("the shipped artifact is refused: %s", error)  # noqa: TRY400
+        self._is_prepared = True
+
+    def champion(self) -> Champion:
+        """Return the active version, verified."""
+        query = select(active.c.generation, models.c.weights, models.c.sha256)
+        with self._store.read() as connection:
+            row = connection.execute(query.join_from(active, models, _POINTS)).first()
+        if row is None:
+            return Champion(0, None)
+        try:
+            return Champion(row.generation, load(row.weights, row.sha256))
+        except ArtifactError:
+            return Champion(row.generation, None)
+
+    def weights(self, version: int) -> tuple[bytes, str]:
+        """Return a version's bytes and the hash of record.
+
+        Raises:
+            UnknownVersionError: There is no such version.
+            ArtifactError: The bytes are not those of the hash.
+        """
+        with self._store.read() as connection:
+            content, sha256 = _weights(connection, version)
+        if hashlib.sha256(content).hexdigest() != sha256:
+            raise ArtifactError(f"the SHA-256 is not {sha256[:12]}...")
+        return content, sha256
+
+    def describe_all(self) -> tuple[list[dict[str, Any]], int]:
+        """Return every version's facts, newest first, and the generation."""
+        with self._store.read() as connection:
+            query = _DESCRIBED.order_by(models.c.version.desc())
+            versions = [dict(row) for row in connection.execute(query).mappings()]
+        return versions, versions[0]["generation"] or 0 if versions else 0
+
+    def describe(self, version: int) -> dict[str, Any]:
+        """Return one version's facts.
+
+        Raises:
+            UnknownVersionError: There is no such version.
+        """
+        with self._store.read() as connection:
+            query = _DESCRIBED.where(models.c.version == version)
+            row = connection.execute(query).mappings().first()
+        if row is None:
+            raise UnknownVersionError("there is no such version")
+        return dict(row)
+
+    def describe_active(self) -> tuple[dict[str, Any], int]:
+        """Return the active version, with the one before it, and the generation.
+
+        Raises:
+            NoVersionError: There is none.
+        """
+        with self._store.read() as connection:
+            found = connection.execute(_DESCRIBED.where(_IS_ACTIVE)).mappings().first()
+        if found is None:
+            raise NoVersionError("there is no version")
+        return dict(found), found["generation"]
+
+    def activate(self, version: int, expected: frozenset[int] | None) -> None:
+        """Make a verified version the active one, for every process.
+
+        Args:
+            version: Its number.
+            expected: The generations that the caller has seen; None is any.
+
+        Raises:
+            UnknownVersionError: There is no such version.
+            StaleGenerationError: The active version was set meanwhile.
+            ArtifactError: Its bytes are damaged; nothing is changed.
+        """
+        with self._store.write() as connection:
+            generation = connection.scalar(select(active.c.generation)) or 0
+            if expected is not None and generation not in expected:
+                raise StaleGenerationError("the active version was set meanwhile")
+            load(*_weights(connection, version))
+            set_active(connection, version)
+            prune(connection, self._keep)
+
+    def delete(self, version: int) -> None:
+        """Remove a version for good.
+
+        Raises:
+            UnknownVersionError: There is no such version.
+            VersionInUseError: It is active, or came with the package.
+        """
+        with self._store.write() as connection:
+            if connection.scalar(_NUMBERS.where(models.c.version == version)) is None:
+                raise UnknownVersionError("there is no such version")
+            if version == SHIPPED_VERSION:
+                raise VersionInUseError("this version came with the package")
+            if version == active_version(connection):
+                raise VersionInUseError("this version is active")
+            is_previous = active.c.previous == version
+            connection.execute(update(active).where(is_previous).values(previous=None))
+            connection.execute(delete(models).where(models.c.version == version))
+
+
+_POINTS = active.c.version == models.c.version
+_IS_ACTIVE = models.c.version == func.coalesce(active.c.version, 0)
+_NUMBERS = select(models.c.version)
+_DESCRIBED = select(
+    *(column for column in models.c if column.name != "weights"),
+    _IS_ACTIVE.label("active"),
+    active.c.previous,
+    active.c.generation,
+).join_from(models, active, true(), isouter=True)
+
+
+def add_version(connection: Connection, weights: bytes, **facts: Any) -> int:
+    """Store a version, not yet active, and return its number.
+
+    Args:
+        connection: A writing transaction.
+        weights: The artifact's bytes.
+        facts: `parent`, `job` and `note`, where there are any.
+    """
+    artifact = load(weights)
+    version: int = connection.execute(
+        insert(models)
+        .values(
+            sha256=hashlib.sha256(weights).hexdigest(),
+            weights=weights,
+            metrics=artifact.metrics._asdict(),
+            config=artifact.config.to_dict(),
+            dataset_sha256=artifact.dataset_sha256,
+            rows=artifact.rows,
+            created_at=now(),
+            **facts,
+        )
+        .returning(models.c.version)
+    ).scalar_one()
+    return version
+
+
+def set_active(connection: Connection, version: int) -> None:
+    """Make a version the active one, in a writing transaction."""
+    is_same = active.c.version == version
+    changed = connection.execute(
+        update(active).values(
+            version=version,
+            previous=case((is_same, active.c.previous), else_=active.c.version),
+            generation=active.c.generation + 1,
+        )
+    )
+    if changed.rowcount == 0:  # the first of all
+        connection.execute(insert(active).values(id=1, version=version, generation=1))
+
+
+def prune(connection: Connection, keep: int) -> None:
+    """Remove all but the newest versions, the active, the previous and the shipped."""
+    newest = _NUMBERS.order_by(models.c.version.desc()).limit(keep)
+    kept = {SHIPPED_VERSION, *connection.scalars(newest)}
+    pointed = connection.execute(select(active.c.version, active.c.previous)).first()
+    kept.update(number for number in pointed or () if number is not None)
+    connection.execute(delete(models).where(models.c.version.not_in(kept)))
+
+
+def active_version(connection: Connection) -> int | None:
+    """Return the number of the active version, if there is one."""
+    return connection.scalar(select(active.c.version))
+
+
+def _weights(connection: Connection, version: int) -> tuple[bytes, str]:
+    query = select(models.c.weights, models.c.sha256)
+    row = connection.execute(query.where(models.c.version == version)).first()
+    if row is None:
+        raise UnknownVersionError("there is no such version")
+    return row.weights, row.sha256

