@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 
 export OPENBLAS_NUM_THREADS := 1
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help serve test lint bench prove prove-short test-image lock clean
 

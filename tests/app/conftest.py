@@ -1,23 +1,43 @@
 """What the tests of the service share beside the server that nobody trains on."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import cache
 from typing import Any
 
 import pytest
 
-from tests.app.training import SAMPLE, train_on_csv
+from tests.app.training import SAMPLE, activate, cancel_all, train_on_csv
 from tests.databases import Databases
 from tests.server import Server
 
 
+@pytest.fixture(scope="session")
+def trainers(
+    tmp_path_factory: pytest.TempPathFactory, databases: Databases
+) -> Iterator[Callable[[str], Server]]:
+    """Servers that tests train on, one with each engine, started when first needed."""
+    with ExitStack() as running:
+
+        @cache
+        def with_engine(engine: str) -> Server:
+            data_dir = tmp_path_factory.mktemp("trainer") / "data"
+            server = Server(data_dir, environment=databases.new(engine))
+            return running.enter_context(server)
+
+        yield with_engine
+
+
 @pytest.fixture(scope="module")
-def trainer(
-    tmp_path_factory: pytest.TempPathFactory, databases: Databases, engine: str
-) -> Iterator[Server]:
-    """A server that the tests of a module train on, with each engine in turn."""
-    data_dir = tmp_path_factory.mktemp("trainer") / "data"
-    with Server(data_dir, environment=databases.new(engine)) as running:
-        yield running
+def trainer(trainers: Callable[[str], Server], engine: str) -> Iterator[Server]:
+    """A server that a module trains on, with each engine in turn.
+
+    Modules before it did so too. It has no job to do and serves the shipped version.
+    """
+    server = trainers(engine)
+    yield server
+    cancel_all(server)
+    activate(server, 1)
 
 
 @pytest.fixture(scope="module")

@@ -34,7 +34,7 @@ def _serve(data_dir: Path, **environment: str) -> subprocess.CompletedProcess[st
         env={**os.environ, "OFFSETNET_DATA_DIR": str(data_dir), **environment},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         check=False,
     )
 
@@ -74,13 +74,18 @@ def test_a_damaged_database_is_told_of_and_left_as_it_is(
     assert path.read_bytes() == damaged
 
 
-def test_a_data_folder_that_cannot_be_made_is_told_of(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "reason"), [("file", "File exists"), ("file/data", "Not a directory")]
+)
+def test_a_data_folder_that_cannot_be_made_is_told_of(
+    tmp_path: Path, name: str, reason: str
+) -> None:
     (tmp_path / "file").touch()
 
-    ended = _serve(tmp_path / "file" / "data")
+    ended = _serve(tmp_path / name)
 
     assert ended.returncode == 1
-    assert ended.stderr == f"cannot use {tmp_path}/file/data: Not a directory\n"
+    assert ended.stderr == f"cannot use {tmp_path / name}: {reason}\n"
 
 
 def test_a_bad_setting_is_told_of_without_its_value(tmp_path: Path) -> None:

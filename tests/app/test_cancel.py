@@ -68,9 +68,9 @@ def story(trainer: Server) -> Story:
     (runner,) = children(trainer.process.pid)
     before = client.get("/models").json()
     waiting, running = _cancel(trainer, ids[1]), _cancel(trainer, ids[0])
-    wait_for(lambda: _get(trainer, ids[0])["state"] == "cancelled", seconds=2)
+    wait_for(lambda: _get(trainer, ids[0])["state"] == "cancelled")
     prediction = client.post("/predict", json=EMILY)
-    wait_for(lambda: not is_alive(runner), seconds=2)
+    wait_for(lambda: not is_alive(runner))
     following = trainer.wait_for_job(_submit(trainer, BRIEF))
     return Story(
         before=before,
@@ -108,7 +108,7 @@ def test_a_job_that_waits_is_cancelled_at_once(story: Story) -> None:
 
 
 def test_a_running_job_is_cancelled_while_its_runner_stops(story: Story) -> None:
-    # The fixture has seen it cancelled, and the runner gone, within 2 seconds each.
+    # The fixture has seen it cancelled, and the runner gone.
     assert story.running.status_code == 202  # C14
     assert story.running.json()["state"] in {"running", "cancelled"}
 

@@ -274,13 +274,6 @@ def test_the_version_is_told(folder: Path) -> None:
     assert re.fullmatch(r"\d+\.\d+\.\d+\n", run(folder, "--version").stdout)
 
 
-def test_a_data_folder_that_is_a_file_ends_the_server(folder: Path) -> None:
-    done = run(folder, "serve", "--data-dir", "people.csv")
-
-    assert done.returncode == 1
-    assert done.stderr == "cannot use people.csv: File exists\n"
-
-
 def test_a_port_in_use_ends_the_server(folder: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])

@@ -33,7 +33,7 @@ from model import (
     sample_csv,
 )
 from tests.app.answers import CSV, EMILY
-from tests.app.training import FOUR, SAMPLE, model_of, train, train_on_csv
+from tests.app.training import FOUR, SAMPLE, activate, model_of, train, train_on_csv
 from tests.databases import URL, Databases
 from tests.server import Server, wait_for
 
@@ -61,10 +61,9 @@ def shipped() -> Artifact:
 
 
 @pytest.fixture(scope="module")
-def server(trainer: Server) -> Iterator[Server]:
-    """The server that tests train on, which ends as it began."""
-    yield trainer
-    _activate(trainer, 1)
+def server(trainer: Server) -> Server:
+    """The server that tests train on."""
+    return trainer
 
 
 @pytest.fixture
@@ -73,7 +72,7 @@ def good(server: Server) -> int:
     listed = server.client.get("/models").json()["models"]
     found = [model["version"] for model in listed if model["note"] == "good"]
     version: int = found[0] if found else _train_well(server)
-    _activate(server, version)
+    activate(server, version)
     return version
 
 
@@ -87,15 +86,8 @@ def _train_well(server: Server) -> int:
 @pytest.fixture
 def article(server: Server) -> int:
     """The active version, trained on the article's four people."""
-    _activate(server, 1)
+    activate(server, 1)
     return 1
-
-
-def _activate(server: Server, version: int) -> None:
-    answer = server.client.put(
-        "/models/active", json={"version": version}, headers={"If-Match": "*"}
-    )
-    assert answer.json()["version"] == version
 
 
 def _active(server: Server) -> tuple[int, str]:
@@ -436,11 +428,11 @@ def test_a_job_is_compared_with_what_is_active_at_its_end(
     server: Server, good: int, before: str, meanwhile: str, outcome: str
 ) -> None:
     versions = {"article": 1, "good": good}
-    _activate(server, versions[before])
+    activate(server, versions[before])
     job_id = _submit(server, PEOPLE, SLOWLY)
     wait_for(lambda: _is_running(server, job_id))
 
-    _activate(server, versions[meanwhile])
+    activate(server, versions[meanwhile])
 
     job = server.wait_for_job(job_id)
     assert job["outcome"] == outcome

@@ -12,7 +12,7 @@ from tests.app.answers import EMILY
 from tests.app.processes import only_child
 from tests.app.training import train
 from tests.databases import Databases
-from tests.server import Server, wait_for
+from tests.server import UNMEASURED, Server, wait_for
 
 UVICORN: Final = (sys.executable, "-m", "uvicorn", "app.main:create_app", "--factory")
 PROMOTED: Final = {"promote": "always", "config": {"epochs": 5}}
@@ -24,7 +24,7 @@ def plain(
 ) -> Iterator[Server]:
     """A server under plain uvicorn, whose runner has the folder's lock."""
     data_dir = tmp_path_factory.mktemp("plain") / "data"
-    environment = databases.new(engine)
+    environment = UNMEASURED | {"OFFSETNET_POLL_SECONDS": "0.2"} | databases.new(engine)
     with Server(data_dir, command=UVICORN, environment=environment) as running:
         train(running, promote="never", config={"epochs": 1})
         yield running

@@ -36,7 +36,7 @@ def test_jobs_are_listed_by_state(trainer: Server) -> None:
     failed = trainer.client.get("/train?state=failed").json()["jobs"]
 
     assert {job["state"] for job in succeeded} == {"succeeded"}
-    assert failed == []
+    assert {job["state"] for job in failed} <= {"failed"}
 
 
 @pytest.mark.parametrize(

@@ -104,6 +104,6 @@ def test_a_killed_server_s_job_finishes_after_the_next_start(
 
     restarted.stop(signal.SIGKILL)  # D1, D3
 
-    wait_for(lambda: not is_alive(runner), seconds=5)
+    wait_for(lambda: not is_alive(runner))
     with Server(restarted.data_dir, environment=restarted.environment) as server:
         assert server.wait_for_job(job_id)["state"] == "succeeded"

@@ -49,7 +49,7 @@ class Machine:
     def close(self) -> None:
         """End it."""
         self.process.terminate()
-        self.process.wait(30)
+        self.process.wait(60)
         self.store.close()
 
     def start(self) -> int:
@@ -105,6 +105,6 @@ def test_a_machine_that_is_told_to_stop_hands_its_job_back(machine: Machine) -> 
 
     machine.process.send_signal(signal.SIGTERM)
 
-    assert machine.process.wait(30) == 0
+    assert machine.process.wait(60) == 0
     job = machine.jobs.get(job_id)
     assert (job["state"], job["attempt"], job["owner"]) == ("queued", 0, None)

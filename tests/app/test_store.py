@@ -47,7 +47,7 @@ def _serve(data_dir: Path, **environment: str) -> subprocess.CompletedProcess[st
         env={**os.environ, "OFFSETNET_DATA_DIR": str(data_dir), **environment},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         check=False,
     )
 

@@ -22,7 +22,7 @@ PEOPLE: Final = (
 def upload(trainer: Server) -> Iterator[socket.socket]:
     """Begin a large upload that does not go on."""
     with socket.create_connection(
-        ("127.0.0.1", trainer.port), timeout=10
+        ("127.0.0.1", trainer.port), timeout=30
     ) as connection:
         connection.sendall(
             b"POST /train HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/csv\r\n"

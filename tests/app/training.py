@@ -83,6 +83,14 @@ def cancel_all(server: Server) -> None:
             server.client.delete(f"/train/{job['id']}")
 
 
+def activate(server: Server, version: int) -> None:
+    """Let a version serve, whichever does now."""
+    answer = server.client.put(
+        "/models/active", json={"version": version}, headers={"If-Match": "*"}
+    )
+    assert answer.json()["version"] == version
+
+
 def enqueue(store: Store, data: Dataset, config: TrainingConfig) -> int:
     """Enqueue a job without any server, even one that no request could ask for."""
     submission = Submission(

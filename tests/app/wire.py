@@ -6,7 +6,7 @@ from functools import partial
 
 def exchange(port: int, request: bytes) -> bytes:
     """Send bytes and return all that comes back until the server closes."""
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
         connection.sendall(request)
         return b"".join(iter(partial(connection.recv, 65_536), b""))
 

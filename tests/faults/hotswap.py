@@ -42,7 +42,14 @@ class Swaps(NamedTuple):
 
 
 def swap_under_load(server: Server, seconds: float, seed: int) -> Swaps:
-    """Swap and predict for so long, and return what came of it."""
+    """Make versions that answer differently, swap and predict; return what came of it.
+
+    Args:
+        server: Of any number of processes.
+        seconds: How long.
+        seed: Of the people.
+    """
+    versions = [1, *(_train(server, number) for number in range(1, VERSIONS))]
     record, failures, stop = Record(), [], threading.Event()
     url = f"http://127.0.0.1:{server.port}"
 
@@ -62,23 +69,29 @@ def swap_under_load(server: Server, seconds: float, seed: int) -> Swaps:
 
     with ThreadPoolExecutor(CLIENTS) as pool:
         running = [pool.submit(predict, number) for number in range(CLIENTS)]
-        swaps = _swap(server, seconds)
+        swaps = _swap(server, versions, seconds)
         stop.set()
         for one in running:
             one.result()
-    versions = {key[0] for key in record.predictions}
+    seen = {key[0] for key in record.predictions}
     requests = record.predictions.total() + len(failures)
     found = violations(server.settings(), record)
-    return Swaps(swaps, requests, len(versions), len(failures), found)
+    return Swaps(swaps, requests, len(seen), len(failures), found)
 
 
-def _swap(server: Server, seconds: float) -> int:
+def _train(server: Server, seed: int) -> int:
+    job = train(server, config={"seed": seed, "epochs": 300}, promote="never")
+    version: int = job["model_version"]
+    return version
+
+
+def _swap(server: Server, versions: list[int], seconds: float) -> int:
     end, swaps = time.monotonic() + seconds, 0
     while time.monotonic() < end:
         begin = time.monotonic()
         server.client.put(
             "/models/active",
-            json={"version": swaps % VERSIONS + 1},
+            json={"version": versions[swaps % VERSIONS]},
             headers={"If-Match": "*"},
         ).raise_for_status()
         swaps += 1
@@ -87,11 +100,9 @@ def _swap(server: Server, seconds: float) -> int:
 
 
 def play(seconds: float, environment: dict[str, str], folder: Path) -> Swaps:
-    """Make versions that answer differently, and swap them."""
+    """Swap on a server of two processes."""
     environment = {**SETTINGS, **environment}
     with Server(folder / "data", "--workers", "2", environment=environment) as server:
-        for number in range(VERSIONS - 1):
-            train(server, config={"seed": number + 1, "epochs": 300}, promote="never")
         return swap_under_load(server, seconds, seed=0)
 
 

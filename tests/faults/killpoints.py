@@ -28,10 +28,11 @@ from tests.app.processes import children, is_alive
 from tests.databases import ENGINES, Databases, databases
 from tests.faults.record import Record, violations
 from tests.faults.report import report
-from tests.server import Server, wait_for
+from tests.server import UNMEASURED, Server, wait_for
 
 ARMED: Final = Path(__file__).parent / "armed"
 BRISK: Final = {
+    **UNMEASURED,
     "OFFSETNET_LEASE_SECONDS": "1",
     "OFFSETNET_BEAT_SECONDS": "0.2",
     "OFFSETNET_POLL_SECONDS": "0.2",

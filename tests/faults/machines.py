@@ -26,11 +26,12 @@ from tests.databases import databases
 from tests.faults.killpoints import PROGRAM
 from tests.faults.record import Record, violations
 from tests.faults.report import report
-from tests.server import Server, wait_for
+from tests.server import UNMEASURED, Server, wait_for
 
 LEASE_SECONDS: Final = 2.0
 ALLOWED_SECONDS: Final = LEASE_SECONDS + 5.0
 SETTINGS: Final = {
+    **UNMEASURED,
     "OFFSETNET_LEASE_SECONDS": str(LEASE_SECONDS),
     "OFFSETNET_BEAT_SECONDS": "0.3",
 }

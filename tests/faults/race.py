@@ -25,8 +25,11 @@ from tests.server import Server
 CLIENTS: Final = 16
 
 
+RIGHT: Final = (200, *[412] * (CLIENTS - 1), 1)
+
+
 def race(server: Server, rounds: int) -> Counter[tuple[int, ...]]:
-    """Return how often each set of answers came."""
+    """Return how often each set came: sorted statuses, and steps of the generation."""
     barrier = threading.Barrier(CLIENTS)
     seen: Counter[tuple[int, ...]] = Counter()
     url = f"http://127.0.0.1:{server.port}"
@@ -54,10 +57,9 @@ def race(server: Server, rounds: int) -> Counter[tuple[int, ...]]:
 
 def play(rounds: int, environment: dict[str, str], folder: Path) -> tuple[int, str]:
     """Return in how many rounds exactly one won, and how all rounds went."""
-    right = (200, *[412] * (CLIENTS - 1), 1)
     with Server(folder / "data", "--workers", "2", environment=environment) as server:
         seen = race(server, rounds)
-    return seen[right], str(dict(seen))
+    return seen[RIGHT], str(dict(seen))
 
 
 def main() -> int:
