@@ -1,30 +1,18 @@
 """The command line: `serve`, `train`, `predict`, `models`, `sample`, `runner`."""
 
-import asyncio
-import copy
-import logging
-import signal
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, NoReturn
+from typing import Annotated, Any, Final
 
 import typer
-import uvicorn
 from pydantic import ValidationError
-from sqlalchemy.exc import DBAPIError
-from uvicorn.config import LOGGING_CONFIG, STARTUP_FAILURE
 
-from app import __version__, cli_models, offline, online, settings
-from app.auth import Guard
+from app import __version__, cli_models, cli_serve, offline, online
 from app.schemas import TrainQuery
-from app.standalone import train_only
-from app.store import Store, StoreError
-from app.terminal import Outputs, fail, notices, output, usage, wrong_option
+from app.terminal import Outputs, output, usage, wrong_option
 from model import ALL_UNITS, sample_csv
 
-GRACEFUL_SECONDS: Final = 20
 PERSON_OPTIONS: Final = {name for units in ALL_UNITS for name in units.columns}
 
 cli = typer.Typer(
@@ -33,6 +21,8 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+cli.command()(cli_serve.serve)
+cli.command()(cli_serve.runner)
 cli.add_typer(cli_models.commands, name="models")
 
 SERVER: Final = "With a server"
@@ -45,11 +35,6 @@ def _setting(name: str, panel: str = "Training settings") -> Any:
     return typer.Option(help=text, rich_help_panel=panel)
 
 
-DataDir = Annotated[Path | None, typer.Option(help="Folder for the data.")]
-DatabaseUrl = Annotated[
-    str | None,
-    typer.Option(help="postgresql://..., in place of the folder's SQLite."),
-]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 
 
@@ -64,48 +49,6 @@ def root(
     if version:
         output.print(__version__)
         raise typer.Exit
-
-
-@cli.command()
-def serve(
-    *,
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port.")] = 8000,
-    workers: Annotated[int, typer.Option(min=1, help="Server processes.")] = 1,
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
-    access_log: Annotated[bool, typer.Option(help="Log each request.")] = False,
-) -> None:
-    """Answer predictions over HTTP, and retrain in the background."""
-    _publish(data_dir, database_url)
-    _check_settings()
-    log_config = copy.deepcopy(LOGGING_CONFIG)
-    log_config["loggers"]["app"] = {"handlers": ["default"], "level": "INFO"}
-    signal.signal(signal.SIGTERM, _exit_cleanly)
-    with _failure_as_1():
-        uvicorn.run(
-            "app.main:create_app",
-            factory=True,
-            host=host,
-            port=port,
-            workers=workers,
-            loop="uvloop",
-            http="httptools",
-            ws="none",
-            access_log=access_log,
-            server_header=False,
-            log_config=log_config,
-            timeout_graceful_shutdown=GRACEFUL_SECONDS,
-        )
-
-
-@cli.command()
-def runner(*, data_dir: DataDir = None, database_url: DatabaseUrl = None) -> None:
-    """Only train: take jobs until stopped."""
-    _publish(data_dir, database_url)
-    _check_settings()
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    asyncio.run(train_only(settings.Settings()))
 
 
 @cli.command()
@@ -212,53 +155,6 @@ def _changes(parameters: Mapping[str, object]) -> TrainQuery:
         return TrainQuery.model_validate_strings(given)
     except ValidationError as error:
         wrong_option(error)
-
-
-def _publish(data_dir: Path | None, database_url: str | None) -> None:
-    """Let the flags win over the environment, here and in the processes below."""
-    if data_dir is not None:
-        settings.publish(data_dir=data_dir)
-    if database_url is not None:
-        settings.publish(database_url=database_url)
-
-
-def _check_settings() -> None:
-    """Find what is wrong with the settings before anything is started."""
-    try:
-        chosen = settings.Settings()
-        Guard(chosen)
-        _check_store(chosen)
-    except ValidationError as error:
-        fail(*settings.describe(error))
-    except (StoreError, OSError) as error:
-        fail(str(error))
-
-
-def _check_store(chosen: settings.Settings) -> None:
-    """Find what is wrong with the database; a server may be away and come."""
-    store = Store(chosen)
-    try:
-        store.prepare()
-    except DBAPIError as error:
-        notices.print(f"the database does not answer: {error.orig}")
-    finally:
-        store.close()
-
-
-@contextmanager
-def _failure_as_1() -> Iterator[None]:
-    """End with status 1, as every failure here does, where uvicorn would with 3."""
-    try:
-        yield
-    except SystemExit as error:
-        if error.code == STARTUP_FAILURE:
-            raise typer.Exit(1) from error
-        raise
-
-
-def _exit_cleanly(*_: object) -> NoReturn:
-    """End with status 0 once the server has shut down and signals itself again."""
-    sys.exit(0)
 
 
 if __name__ == "__main__":

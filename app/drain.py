@@ -5,10 +5,13 @@ answers, and an event stream is one.
 """
 
 import asyncio
+import os
 import signal
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from multiprocessing import parent_process
+from multiprocessing.process import BaseProcess
 from types import FrameType
 from typing import Any, Final
 
@@ -48,6 +51,13 @@ class Drain:
         for number in SIGNALS:
             signal.signal(number, self._with(begin, signal.getsignal(number)))
 
+    @staticmethod
+    def follow_parent() -> None:
+        """Let this process stop when the one that started it as a worker is no more."""
+        parent = parent_process()
+        if parent is not None:
+            threading.Thread(target=_outlive, args=(parent,), daemon=True).start()
+
     async def wait(self, seconds: float) -> None:
         """Return after this time, or as soon as the process is told to stop."""
         with suppress(TimeoutError):
@@ -64,3 +74,9 @@ class Drain:
                 server(number, frame)
 
         return handle
+
+
+def _outlive(parent: BaseProcess) -> None:
+    """Wait for the end of the process, and then tell this one to stop."""
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -59,6 +59,7 @@ async def _lifespan(
     registry = Registry(store, versions)
     await asyncio.to_thread(registry.open)
     drain.watch()
+    drain.follow_parent()
     claims = Claims(store, settings)
     supervisor = Supervisor(settings, claims, registry.refresh_in_thread)
     app.state.service = Service(

@@ -17,6 +17,7 @@ from sqlalchemy import (
     create_engine,
     event,
     insert,
+    inspect,
     make_url,
     select,
 )
@@ -79,6 +80,7 @@ class Store:
             if not self.is_remote:
                 self._data_dir.mkdir(parents=True, exist_ok=True)
             with self.write() as connection:
+                self._check_owner(connection)
                 metadata.create_all(connection)
                 self._check_schema(connection)
         except OSError as error:
@@ -107,6 +109,15 @@ class Store:
     def close(self) -> None:
         """Close every connection."""
         self._engine.dispose()
+
+    @staticmethod
+    def _check_owner(connection: Connection) -> None:
+        found = set(inspect(connection).get_table_names())
+        taken = sorted(found & metadata.tables.keys())
+        if taken and schema.name not in found:
+            raise StoreError(
+                f"the database has tables of another program: {', '.join(taken)}"
+            )
 
     def _check_schema(self, connection: Connection) -> None:
         found = connection.scalar(select(schema.c.version))

@@ -78,7 +78,11 @@ class Server:
 
     def __enter__(self) -> Self:
         """Wait until it is ready."""
-        wait_for(self._is_ready)
+        try:
+            wait_for(self._is_ready)
+        except AssertionError:
+            self.stop(signal.SIGKILL)
+            raise
         return self
 
     def __exit__(

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from httpx_sse import EventSource, ServerSentEvent
 
-from app.cli import GRACEFUL_SECONDS
+from app.cli_serve import GRACEFUL_SECONDS
 from app.jobs import Jobs, Submission
 from app.store import Store
 from model import ARTICLE_CONFIG, ARTICLE_PEOPLE

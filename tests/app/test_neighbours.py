@@ -9,7 +9,7 @@ from typing import Final
 import pytest
 
 from tests.app.answers import EMILY
-from tests.app.processes import only_child
+from tests.app.processes import children, is_alive, only_child
 from tests.app.training import train
 from tests.databases import Databases
 from tests.server import UNMEASURED, Server, wait_for
@@ -98,3 +98,15 @@ def test_a_frozen_runner_ends_with_its_server_and_the_other_s_takes_over(
 
     assert job["state"] == "succeeded"
     assert f"job {job['id']}: attempt 1" in neighbour.log()
+
+
+def test_workers_and_runners_end_with_the_process_that_started_them(
+    neighbour: Server,
+) -> None:
+    workers = children(neighbour.process.pid)
+    runners = [runner for worker in workers for runner in children(worker)]
+    assert len(runners) == 2
+
+    neighbour.process.kill()  # D1
+
+    wait_for(lambda: not any(map(is_alive, workers + runners)))

@@ -13,7 +13,7 @@ from app.store import Store
 from tests.app.processes import is_alive, only_child
 from tests.app.training import start, train
 from tests.databases import Databases
-from tests.server import Server, wait_for
+from tests.server import UNMEASURED, Server, wait_for
 
 SECONDS_LONG: Final = {"promote": "never", "config": {"epochs": 2000}}
 LASTING: Final = ("/models/1", "/models/active", "/models/2/weights", "/train/1")
@@ -58,7 +58,7 @@ def interrupted(
 ) -> Interrupted:
     """A server that was stopped while it trained."""
     data_dir = tmp_path_factory.mktemp("interrupted") / "data"
-    return Interrupted(data_dir, databases.new(engine))
+    return Interrupted(data_dir, UNMEASURED | databases.new(engine))
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ from tests.app.training import (
     train,
 )
 from tests.databases import Databases
-from tests.server import Server, wait_for
+from tests.server import UNMEASURED, Server, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,10 @@ def hasty(
     tmp_path_factory: pytest.TempPathFactory, databases: Databases, engine: str
 ) -> Iterator[Server]:
     """A server whose jobs may take a second."""
-    limits = {"OFFSETNET_TRAINING_SECONDS": "1", "OFFSETNET_BEAT_SECONDS": "0.1"}
+    limits = UNMEASURED | {
+        "OFFSETNET_TRAINING_SECONDS": "1",
+        "OFFSETNET_BEAT_SECONDS": "0.1",
+    }
     data_dir = tmp_path_factory.mktemp("hasty") / "data"
     with Server(data_dir, environment=limits | databases.new(engine)) as running:
         yield running
@@ -85,7 +88,7 @@ def limited_server(
     tmp_path_factory: pytest.TempPathFactory, databases: Databases, engine: str
 ) -> Iterator[Server]:
     """A server whose jobs may take 256 MiB, with frequent beats, not polling."""
-    limits = {
+    limits = UNMEASURED | {
         "OFFSETNET_TRAINING_MEMORY_BYTES": str(1 << 28),
         "OFFSETNET_BEAT_SECONDS": "0.1",
         "OFFSETNET_LEASE_SECONDS": "1",

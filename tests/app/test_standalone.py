@@ -20,7 +20,7 @@ from model import ARTICLE_CONFIG, ARTICLE_PEOPLE, Dataset
 from tests.app.processes import only_child
 from tests.app.training import enqueue
 from tests.databases import URL, Databases
-from tests.server import wait_for
+from tests.server import UNMEASURED, wait_for
 
 BRIEF: Final = replace(ARTICLE_CONFIG, epochs=5)
 ENDLESS: Final = replace(ARTICLE_CONFIG, epochs=10_000)
@@ -42,7 +42,7 @@ class Machine:
         Versions(self.store, self._settings).prepare()
         self.process = subprocess.Popen(
             [sys.executable, "-m", "app.cli", "runner"],
-            env={**os.environ, **self._settings.runner_environment()},
+            env={**os.environ, **UNMEASURED, **self._settings.runner_environment()},
             stdin=subprocess.DEVNULL,
         )
 

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 import httpx
 import pytest
 from httpx_sse import EventSource, ServerSentEvent
-from sqlalchemy import inspect, select, update
+from sqlalchemy import inspect, select, text, update
 
 from app.settings import Settings
 from app.store import Store, StoreError
@@ -127,6 +127,21 @@ def test_tables_of_another_release_are_refused(
     with again.read() as connection:
         assert connection.scalars(select(schema.c.version)).all() == [other]
     again.close()
+
+
+def test_a_database_of_another_program_is_left_as_it_is(
+    tmp_path: Path, databases: Databases, engine: str
+) -> None:
+    url = databases.new(engine).get(URL)
+    store = Store(Settings.model_validate({"data_dir": tmp_path, "database_url": url}))
+    with store.write() as connection:
+        connection.execute(text("CREATE TABLE jobs (title TEXT)"))
+
+    with pytest.raises(StoreError, match="tables of another program: jobs"):
+        store.prepare()
+
+    assert _tables(store) == ["jobs"]
+    store.close()
 
 
 def test_a_server_on_tables_of_another_release_ends_with_one_line(
