@@ -32,6 +32,7 @@ lint: $(VENV)/dev ## format, lint, types, import contracts
 bench: $(VENV)/dev ## print the figures of README and docs
 	$(BIN)/python -m benchmarks.article
 	$(BIN)/python -m benchmarks.quality
+	$(BIN)/python -m benchmarks.drift
 	$(BIN)/python -m benchmarks.swap
 
 prove: $(VENV)/dev ## run every proof of docs/reliability.md and write that page

@@ -80,6 +80,9 @@ class Settings(BaseSettings):
     caller_streams_limit: int = Field(
         default=5, ge=1, description="open event streams at most of one key"
     )
+    ping_seconds: float = Field(
+        default=15, gt=0, description="silence after which a stream sends a comment"
+    )
     training_seconds: float = Field(
         default=300, gt=0, description="time that a job may take"
     )

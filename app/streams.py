@@ -26,7 +26,6 @@ from app.settings import Settings
 from app.views import Job
 
 LOOK_SECONDS: Final = 0.5
-PING_SECONDS: Final = 15.0
 STREAM_SECONDS: Final = 1800.0
 READERS: Final = 4  # threads that look for news
 
@@ -50,6 +49,7 @@ class Streams:
         self._jobs, self._drain = jobs, drain
         self._limit = settings.streams_limit
         self._caller_limit = settings.caller_streams_limit
+        self._ping_seconds = settings.ping_seconds
         self._readers = CapacityLimiter(READERS)
         self._open: Counter[str] = Counter()
 
@@ -100,7 +100,7 @@ class Streams:
             if self._drain.has_begun:
                 yield _DRAINING
                 return
-            if time.monotonic() - told > PING_SECONDS:
+            if time.monotonic() - told > self._ping_seconds:
                 told = time.monotonic()
                 yield _PING
             await self._drain.wait(LOOK_SECONDS)

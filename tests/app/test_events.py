@@ -312,10 +312,12 @@ def narrow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         "OFFSETNET_PREDICT_KEY": "mine,theirs",
         "OFFSETNET_STREAMS_LIMIT": "2",
         "OFFSETNET_CALLER_STREAMS_LIMIT": "1",
+        "OFFSETNET_PING_SECONDS": "0.1",
     }
     data_dir = tmp_path_factory.mktemp("narrow") / "data"
     with Server(data_dir, environment=environment) as running:
-        running.client.post("/train", json=ENDLESS, headers={"X-API-Key": "admin"})
+        for request in (ENDLESS, BRIEF):  # the second waits for the first
+            running.client.post("/train", json=request, headers={"X-API-Key": "admin"})
         yield running
 
 
@@ -333,6 +335,15 @@ def _hold(streams: ExitStack, server: Server, key: str) -> httpx.Response:
         return response if response.status_code == 200 else None
 
     return wait_for(attempt)
+
+
+def test_a_stream_without_news_is_kept_open_by_comments(narrow: Server) -> None:
+    with _stream(narrow, 2, x_api_key="mine") as response:
+        lines = response.iter_lines()
+        first = [next(lines) for _ in range(6)]
+
+    assert first[1] == "event: progress"
+    assert first[3:] == ["", ": ping", ""]
 
 
 def test_a_caller_may_hold_its_share_of_streams(narrow: Server) -> None:
