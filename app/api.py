@@ -158,7 +158,7 @@ async def follow_job(
     """
     response = await service.streams.follow(job_id, last_event_id, _caller(request))
     if request.scope["state"]["is_head"]:  # a stream that nobody reads would not end
-        return Response(media_type=response.media_type)
+        return Response(None, response.status_code, media_type=response.media_type)
     return response
 
 

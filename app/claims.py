@@ -38,10 +38,15 @@ class Claim(NamedTuple):
     id: int
     owner: str
     attempt: int
-    content: bytes  # of its dataset
-    config: TrainingConfig
     promote: Promote
     note: str | None
+
+
+class Work(NamedTuple):
+    """What a job is to be done with."""
+
+    content: bytes  # of its dataset
+    config: TrainingConfig
 
 
 class Progress(NamedTuple):
@@ -97,7 +102,22 @@ class Claims:
                 **Progress()._asdict(),
             )
             connection.execute(statement.where(jobs.c.id == job_id))
-            return _read_claim(connection, job_id)
+            columns = (getattr(jobs.c, name) for name in Claim._fields)
+            query = select(*columns).where(jobs.c.id == job_id)
+            return Claim(*connection.execute(query).one())
+
+    def read(self, claim: Claim) -> Work:
+        """Read what the job is to be done with.
+
+        It is no part of the claim's transaction: what cannot be read costs a try.
+
+        Raises:
+            TypeError: The settings are those of another release.
+        """
+        query = select(datasets.c.content, jobs.c.config).join_from(jobs, datasets)
+        with self._store.read() as connection:
+            row = connection.execute(query.where(jobs.c.id == claim.id)).one()
+        return Work(row.content, TrainingConfig(**row.config))
 
     def beat(self, claim: Claim, progress: Progress) -> bool:
         """Extend the lease and report; tell whether the job is still this owner's."""
@@ -209,18 +229,3 @@ def _change_owned(connection: Connection, claim: Claim, statement: Update) -> No
     """Run a statement on a job that must still be this owner's."""
     if connection.execute(statement.where(_is_owned(claim))).rowcount != 1:
         raise LostJobError(f"job {claim.id} has another owner")
-
-
-def _read_claim(connection: Connection, job_id: int) -> Claim:
-    row = connection.execute(
-        select(jobs, datasets.c.content).join(datasets).where(jobs.c.id == job_id)
-    ).one()
-    return Claim(
-        id=row.id,
-        owner=row.owner,
-        attempt=row.attempt,
-        content=row.content,
-        config=TrainingConfig(**row.config),
-        promote=row.promote,
-        note=row.note,
-    )

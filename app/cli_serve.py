@@ -22,7 +22,7 @@ from app.standalone import train_only
 from app.store import Store, StoreError
 from app.terminal import fail, notices
 
-GRACEFUL_SECONDS: Final = 20
+GRACEFUL_SECONDS: Final = 14  # and 5 more for the runner
 WORKER_SECONDS: Final = 30  # to start in on a busy machine; else it is started anew
 
 DataDir = Annotated[Path | None, typer.Option(help="Folder for the data.")]
@@ -87,6 +87,7 @@ def _check_settings() -> None:
         chosen = settings.Settings()
         Guard(chosen)
         _check_store(chosen)
+        chosen.lock_path.open("a").close()
     except ValidationError as error:
         fail(*settings.describe(error))
     except (StoreError, OSError) as error:

@@ -81,9 +81,12 @@ class Client:
 
         Args:
             content: The CSV; what is not in bytes is sent once and never again.
-            query: Training settings, `promote` and `note`; None is sent as null.
+            query: Training settings, `promote` and `note`; None is the default, but for
+                `patience`, where it is null.
         """
-        params = {k: "null" if value is None else value for k, value in query.items()}
+        params = {k: v for k, v in query.items() if v is not None}
+        if "patience" in query:
+            params.setdefault("patience", "null")
         return self._submit(content, "text/csv", params)
 
     def train_json(self, request: Mapping[str, Any]) -> Job:

@@ -77,8 +77,7 @@ class Store:
         if self._is_prepared:
             return
         try:
-            if not self.is_remote:
-                self._data_dir.mkdir(parents=True, exist_ok=True)
+            self._data_dir.mkdir(parents=True, exist_ok=True)
             with self.write() as connection:
                 self._check_owner(connection)
                 metadata.create_all(connection)
@@ -145,7 +144,12 @@ def _url(settings: Settings) -> URL:
 
 def _local(url: URL) -> Engine:
     arguments = {"timeout": BUSY_SECONDS}
-    engine = create_engine(url, hide_parameters=True, connect_args=arguments)
+    engine = create_engine(
+        url,
+        hide_parameters=True,
+        connect_args=arguments,
+        pool_timeout=POOL_SECONDS,
+    )
     event.listen(engine, "connect", _configure)
     event.listen(engine, "begin", _begin_local)
     return engine

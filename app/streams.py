@@ -26,7 +26,7 @@ from app.settings import Settings
 from app.views import Job
 
 LOOK_SECONDS: Final = 0.5
-STREAM_SECONDS: Final = 1800.0
+STREAM_SECONDS: Final = 1800.0  # then the client comes back
 READERS: Final = 4  # threads that look for news
 
 _PING: Final = b": ping\n\n"
@@ -90,7 +90,8 @@ class Streams:
 
     async def _events(self, job_id: int, seen: int) -> AsyncIterator[bytes]:
         told = time.monotonic()
-        while True:
+        end = told + STREAM_SECONDS
+        while time.monotonic() < end:
             row = await self._newer(job_id, seen)
             if row:
                 seen, told = row["revision"], time.monotonic()
@@ -126,7 +127,7 @@ class _Stream(StreamingResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         with self._streams.slot(self._caller), suppress(TimeoutError):
-            async with asyncio.timeout(STREAM_SECONDS):
+            async with asyncio.timeout(2 * STREAM_SECONDS):  # it is not even read
                 await super().__call__(scope, receive, send)
 
 

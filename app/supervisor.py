@@ -12,11 +12,12 @@ from typing import Final
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.claims import Claims
-from app.settings import Settings
+from app.settings import PREFIX, Settings
 
 RESTART_SECONDS: Final = 1.0
 STOP_SECONDS: Final = 5.0
 SILENCE_SECONDS: Final = 5.0  # twice, and the process counts as frozen
+START_SECONDS: Final = 30.0  # the same, before its first sign of life
 ENDED: Final = b"."
 FRUGAL: Final = {  # each further thread would reserve address space, which is bounded
     "OPENBLAS_NUM_THREADS": "1",
@@ -86,15 +87,15 @@ class Supervisor:
 
     async def _listen(self, process: asyncio.subprocess.Process) -> None:
         """Pass on what the runner tells until it ends; end it if it is frozen."""
-        silences = 0
+        silences, patience = 0, START_SECONDS
         while silences < 2:  # noqa: PLR2004 - one may be this process's own
             try:
-                async with asyncio.timeout(SILENCE_SECONDS):
+                async with asyncio.timeout(patience):
                     told = await _read(process)
             except TimeoutError:
                 silences += 1
                 continue
-            silences = 0
+            silences, patience = 0, SILENCE_SECONDS
             if not told:
                 return
             if ENDED in told:
@@ -119,9 +120,14 @@ class Supervisor:
             name,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            env={**os.environ, **self._environment, **FRUGAL},
+            env={**_inherited(), **self._environment, **FRUGAL},
             start_new_session=True,  # Ctrl-C in a terminal reaches the server alone
         )
+
+
+def _inherited() -> dict[str, str]:
+    """Return this process's environment without our settings, keys above all."""
+    return {k: v for k, v in os.environ.items() if not k.upper().startswith(PREFIX)}
 
 
 async def _read(process: asyncio.subprocess.Process) -> bytes:

@@ -8,6 +8,7 @@ from sqlalchemy import (
     Column,
     Double,
     ForeignKey,
+    Identity,
     Index,
     Integer,
     LargeBinary,
@@ -39,7 +40,7 @@ datasets = Table(
 models = Table(
     "models",
     metadata,
-    Column("version", Integer, primary_key=True),
+    Column("version", Integer, Identity(start=2), primary_key=True),  # 1 is shipped
     Column("sha256", String(64), nullable=False),
     Column("weights", LargeBinary, nullable=False),
     Column("metrics", JSON, nullable=False),

@@ -79,7 +79,9 @@ class Versions:
         try:
             with self._store.write() as connection:
                 if active_version(connection) is None:
-                    set_active(connection, add_version(connection, load_shipped()))
+                    number = _shipped_number(connection)
+                    version = add_version(connection, load_shipped(), version=number)
+                    set_active(connection, version)
         except ArtifactError as error:
             logger.error("the shipped artifact is refused: %s", error)  # noqa: TRY400
         self._is_prepared = True
@@ -191,13 +193,19 @@ _DESCRIBED = select(
 ).join_from(models, active, true(), isouter=True)
 
 
+def _shipped_number(connection: Connection) -> int:
+    """Return 1, or the next number where a training took that."""
+    newest = connection.scalar(select(func.max(models.c.version)))
+    return SHIPPED_VERSION if newest is None else newest + 1
+
+
 def add_version(connection: Connection, weights: bytes, **facts: Any) -> int:
     """Store a version, not yet active, and return its number.
 
     Args:
         connection: A writing transaction.
         weights: The artifact's bytes.
-        facts: `parent`, `job` and `note`, where there are any.
+        facts: `version`, `parent`, `job` and `note`, where they are given.
     """
     artifact = load(weights)
     version: int = connection.execute(

@@ -1,5 +1,6 @@
 """Keys, origins and hosts: who may do what."""
 
+import re
 import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from app.auth import ForbiddenError, Guard, Scope, UnauthenticatedError
 from app.settings import Settings
 from tests.app.answers import EMILY, assert_problem
+from tests.app.processes import only_child
 from tests.app.training import BRIEF
 from tests.server import Server
 
@@ -68,6 +70,15 @@ def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     }
     with Server(folder / "data", "--access-log", environment=environment) as running:
         yield running
+
+
+def test_the_runner_is_not_given_the_keys(keyed: Server) -> None:
+    runner = only_child(keyed.process.pid)
+
+    environment = Path(f"/proc/{runner}/environ").read_text()
+
+    assert "OFFSETNET_DATA_DIR" in environment
+    assert not re.search("OFFSETNET_[A-Z_]*KEY|admin-one", environment)  # F6
 
 
 @pytest.fixture(scope="module")

@@ -78,11 +78,11 @@ def test_a_damaged_database_is_told_of_and_left_as_it_is(
     ("name", "reason"), [("file", "File exists"), ("file/data", "Not a directory")]
 )
 def test_a_data_folder_that_cannot_be_made_is_told_of(
-    tmp_path: Path, name: str, reason: str
+    tmp_path: Path, databases: Databases, engine: str, name: str, reason: str
 ) -> None:
     (tmp_path / "file").touch()
 
-    ended = _serve(tmp_path / name)
+    ended = _serve(tmp_path / name, **databases.new(engine))
 
     assert ended.returncode == 1
     assert ended.stderr == f"cannot use {tmp_path / name}: {reason}\n"

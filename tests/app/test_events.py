@@ -181,12 +181,13 @@ def test_what_a_client_has_seen_is_not_sent_again(
     assert (event.event, event.id) == ("succeeded", story.events[-1].id)
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_a_client_that_has_seen_the_end_need_not_come_back(
-    trainer: Server, story: Story
+    trainer: Server, story: Story, method: str
 ) -> None:
-    headers = {"Last-Event-ID": story.events[-1].id}
+    path, seen = f"/train/{story.job['id']}/events", story.events[-1].id
 
-    response = trainer.client.get(f"/train/{story.job['id']}/events", headers=headers)
+    response = trainer.client.request(method, path, headers={"Last-Event-ID": seen})
 
     assert (response.status_code, response.content) == (204, b"")
 

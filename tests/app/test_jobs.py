@@ -189,8 +189,8 @@ def test_a_claim_holds_what_was_submitted(queue: Jobs, claims: Claims) -> None:
 
     claim = _taken(claims)
 
-    assert claim.content == submission.data.to_bytes()
-    assert (claim.config, claim.promote) == (submission.config, "never")
+    assert claims.read(claim) == (submission.data.to_bytes(), submission.config)
+    assert claim.promote == "never"
     assert claim.attempt == 1
 
 

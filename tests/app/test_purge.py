@@ -185,7 +185,7 @@ def test_a_dataset_stays_for_as_long_as_any_job_needs_it(
     queue.purge()
 
     assert _jobs(store) == [needing]
-    assert _take(claims).content == _content(store)
+    assert claims.read(_take(claims)).content == _content(store)
 
 
 def _content(store: Store) -> bytes:

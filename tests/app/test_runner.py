@@ -172,6 +172,35 @@ def test_an_unforeseen_error_ends_the_job_alone(limited: Server, store: Store) -
     assert train(limited, **BRIEF)["state"] == "succeeded"
 
 
+def test_data_that_does_not_fit_into_memory_fails_its_job(
+    limited: Server, store: Store
+) -> None:
+    people = Dataset(X=np.ones((1_000_000, 2)), y=np.arange(1e6)[:, None] % 2)
+    config = TrainingConfig(hidden_units=64, batch_size=1_000_000, epochs=1)
+
+    job = limited.wait_for_job(enqueue(store, people, config))  # D4
+
+    assert (job["state"], job["reason"]) == ("failed", "out-of-memory")
+    assert train(limited, **BRIEF)["state"] == "succeeded"
+
+
+def test_a_job_that_cannot_be_read_fails_and_holds_no_other_up(
+    limited: Server, store: Store
+) -> None:
+    running = start(limited, **ENDLESS)
+    job_id = enqueue(store, ARTICLE_PEOPLE, ARTICLE_CONFIG)
+    with store.write() as connection:
+        config = {**ARTICLE_CONFIG.to_dict(), "of": "another release"}
+        statement = update(jobs).where(jobs.c.id == job_id)
+        connection.execute(statement.values(config=config))
+
+    limited.client.delete(f"/train/{running}")
+
+    assert train(limited, **BRIEF)["state"] == "succeeded"
+    job = limited.wait_for_job(job_id)
+    assert (job["state"], job["reason"]) == ("failed", "error")
+
+
 def test_a_runner_that_lost_its_job_stops_working_on_it(
     limited: Server, store: Store
 ) -> None:

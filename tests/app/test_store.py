@@ -6,6 +6,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -17,7 +18,8 @@ from sqlalchemy import inspect, select, text, update
 from app.settings import Settings
 from app.store import Store, StoreError
 from app.tables import SCHEMA_VERSION, schema
-from app.versions import Versions
+from app.versions import Versions, add_version
+from model import load_shipped
 from tests.app.answers import EMILY, assert_problem
 from tests.app.training import BRIEF, FOUR, train
 from tests.databases import URL, Databases, PostgreSQL
@@ -112,6 +114,31 @@ def test_the_tables_are_made_once(settings: Settings, store: Store) -> None:
     assert _tables(again) == made
     assert len(Versions(again, settings).describe_all()[0]) == 1
     again.close()
+
+
+def test_the_shipped_version_is_the_first_however_often_that_was_tried(
+    tmp_path: Path, databases: Databases, engine: str
+) -> None:
+    url = databases.new(engine).get(URL)
+    settings = Settings.model_validate({"data_dir": tmp_path, "database_url": url})
+    store = Store(settings)
+    versions = Versions(store, settings)
+    store.prepare()
+    _fail_to_add(store)
+
+    versions.prepare()
+
+    assert [one["version"] for one in versions.describe_all()[0]] == [1]
+    with store.write() as connection:
+        assert add_version(connection, load_shipped()) > 1
+    store.close()
+
+
+def _fail_to_add(store: Store) -> None:
+    """Add a version in a transaction that is rolled back."""
+    with suppress(ZeroDivisionError), store.write() as connection:
+        add_version(connection, load_shipped())
+        raise ZeroDivisionError
 
 
 @pytest.mark.parametrize("other", [SCHEMA_VERSION - 1, SCHEMA_VERSION + 1])

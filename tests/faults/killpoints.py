@@ -68,7 +68,7 @@ POINTS: Final = [
     Point("K1", "before the job is stored", "call app.jobs Jobs.enqueue 1", "train"),
     Point("K2", "stored, not answered", "return app.jobs Jobs.enqueue 1", "train"),
     Point("K3", "answered, not claimed", "call app.claims Claims.take 1", "frozen"),
-    Point("K4", "claimed", "call __main__ Runner._work 1", "train"),
+    Point("K4", "claimed", "call app.trainer Trainer._work 1", "train"),
     Point("K5", "before the first epoch", "call model.training train 1", "train"),
     Point("K6", "in an epoch", "call app.progress History.add 3", "train"),
     Point("K7", "weights made, not stored", "return model.artifact save 1", "train"),
