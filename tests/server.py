@@ -138,3 +138,17 @@ class Server:
         person = {"weight_offset": -7, "height_offset": -3}
         answer = self.client.post("/predict", json=person)
         return bool(answer.json().get("model_version") == version)
+
+
+def serve_in_vain(
+    data_dir: Path, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a server that is not expected to start."""
+    return subprocess.run(
+        [sys.executable, "-m", "app.cli", "serve", "--port", "0"],
+        env={**os.environ, "OFFSETNET_DATA_DIR": str(data_dir), **environment},
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_SECONDS,
+        check=False,
+    )

@@ -1,9 +1,7 @@
 """Broken settings and storage: what starts, what serves, and what is said."""
 
-import os
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,21 +20,9 @@ from model import load_shipped
 from tests.app.answers import CSV, EMILY, assert_problem
 from tests.app.training import SAMPLE, train, train_on_csv
 from tests.databases import URL, Databases
-from tests.server import Server, wait_for
+from tests.server import Server, serve_in_vain, wait_for
 
 ROOT: Final = Path(__file__).parents[2]
-
-
-def _serve(data_dir: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a server that is not expected to start."""
-    return subprocess.run(
-        [sys.executable, "-m", "app.cli", "serve", "--port", "0"],
-        env={**os.environ, "OFFSETNET_DATA_DIR": str(data_dir), **environment},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
 
 
 def _ship(settings: Settings, weights: bytes) -> None:
@@ -67,7 +53,7 @@ def test_a_damaged_database_is_told_of_and_left_as_it_is(
     damaged = damage(path.read_bytes())
     path.write_bytes(damaged)
 
-    ended = _serve(tmp_path)  # D13
+    ended = serve_in_vain(tmp_path)  # D13
 
     assert (ended.returncode, ended.stdout) == (1, "")
     assert re.fullmatch(f"cannot use {re.escape(str(path))}: [^\n]+\n", ended.stderr)
@@ -82,14 +68,14 @@ def test_a_data_folder_that_cannot_be_made_is_told_of(
 ) -> None:
     (tmp_path / "file").touch()
 
-    ended = _serve(tmp_path / name, **databases.new(engine))
+    ended = serve_in_vain(tmp_path / name, **databases.new(engine))
 
     assert ended.returncode == 1
     assert ended.stderr == f"cannot use {tmp_path / name}: {reason}\n"
 
 
 def test_a_bad_setting_is_told_of_without_its_value(tmp_path: Path) -> None:
-    ended = _serve(tmp_path, OFFSETNET_QUEUE_LIMIT="c4n4ry")
+    ended = serve_in_vain(tmp_path, OFFSETNET_QUEUE_LIMIT="c4n4ry")
 
     assert ended.returncode == 1
     assert "QUEUE_LIMIT" in ended.stderr.upper()
@@ -97,7 +83,7 @@ def test_a_bad_setting_is_told_of_without_its_value(tmp_path: Path) -> None:
 
 
 def test_a_missing_key_file_is_told_of_in_one_line(tmp_path: Path) -> None:
-    ended = _serve(tmp_path, OFFSETNET_ADMIN_KEY_FILE=str(tmp_path / "nowhere"))
+    ended = serve_in_vain(tmp_path, OFFSETNET_ADMIN_KEY_FILE=str(tmp_path / "nowhere"))
 
     assert ended.returncode == 1
     assert "nowhere" in ended.stderr

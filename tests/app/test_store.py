@@ -1,8 +1,5 @@
 """The database: bad addresses, foreign tables, and a PostgreSQL that comes and goes."""
 
-import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +20,7 @@ from model import load_shipped
 from tests.app.answers import EMILY, assert_problem
 from tests.app.training import BRIEF, FOUR, train
 from tests.databases import URL, Databases, PostgreSQL
-from tests.server import Server, wait_for
+from tests.server import Server, serve_in_vain, wait_for
 
 CANARY: Final = "c4n4ry"
 SECONDS_LONG: Final = {
@@ -42,18 +39,6 @@ BAD_URLS: Final = {
 }
 
 
-def _serve(data_dir: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a server that is not expected to start."""
-    return subprocess.run(
-        [sys.executable, "-m", "app.cli", "serve", "--port", "0"],
-        env={**os.environ, "OFFSETNET_DATA_DIR": str(data_dir), **environment},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
-
 @pytest.mark.parametrize("url", BAD_URLS.values(), ids=BAD_URLS)
 def test_a_bad_database_url_is_refused_without_its_password(
     tmp_path: Path, url: str
@@ -67,7 +52,7 @@ def test_a_bad_database_url_is_refused_without_its_password(
 
 
 def test_a_server_with_a_bad_database_url_ends_with_one_line(tmp_path: Path) -> None:
-    ended = _serve(tmp_path / "data", **{URL: BAD_URLS["no host"]})
+    ended = serve_in_vain(tmp_path / "data", **{URL: BAD_URLS["no host"]})
 
     assert (ended.returncode, ended.stdout) == (1, "")
     assert len(ended.stderr.splitlines()) == 1
@@ -179,7 +164,7 @@ def test_a_server_on_tables_of_another_release_ends_with_one_line(
     _set_schema(store, SCHEMA_VERSION + 1)
     store.close()
 
-    ended = _serve(tmp_path)
+    ended = serve_in_vain(tmp_path)
 
     assert (ended.returncode, ended.stdout) == (1, "")
     assert ended.stderr == (
