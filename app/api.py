@@ -1,19 +1,20 @@
 """The routes: each takes what was validated, calls one method, and answers."""
 
 import asyncio
-from functools import partial
+from functools import cache, partial
 from typing import Annotated, Final, TypeVar
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, BeforeValidator, ValidationError
+from starlette.requests import HTTPConnection
 
 from app import __version__, bodies, prediction, submission, views
+from app.bodies import RawRequest
 from app.conditions import expected_generations, idempotency_key
 from app.errors import BY_SLUG, NoPageError
 from app.jobs import Origin, Submission
-from app.openapi import ACTIVATE, PREDICT, PREDICT_BATCH, TRAIN
 from app.preview import preview
 from app.registry import ServedModel
 from app.routing import AdminRoute, OpenRoute, PredictRoute, Service, service_of
@@ -47,36 +48,39 @@ TheService = Annotated[Service, Depends(service_of)]
 Number = Annotated[int, BeforeValidator(plain_number), Path(ge=1, examples=[1])]
 
 
-@predicting.post("/predict", response_model=views.Prediction, openapi_extra=PREDICT)
-async def predict(request: Request) -> Response:
+@predicting.post("/predict", response_model=views.Prediction)
+async def predict(request: RawRequest) -> Response:
     """Predict one person's label, written in any of the three shapes."""
     query = _query(request, PredictQuery)
     if bodies.media_type(request) == bodies.CSV_TYPE:
         raise bodies.MediaTypeError("one person is JSON; /predict/batch reads CSV")
     body = await bodies.read(request, bodies.MAX_JSON_BYTES)
-    model = await _model(request, query)
+    model = service_of(request).registry.active
+    if query.model_version is not None:
+        model = await _pinned(request, query.model_version, model)
     answer = prediction.predict(model, body, with_explanation=query.explain)
-    return Response(answer, media_type=bodies.JSON_TYPE)
+    return bodies.Json(answer)
 
 
 @predicting.post(
     "/predict/batch",
     response_model=views.Predictions,
     responses={200: {"content": {bodies.CSV_TYPE: {"schema": {"type": "string"}}}}},
-    openapi_extra=PREDICT_BATCH,
 )
-async def predict_batch(request: Request) -> Response:
+async def predict_batch(request: RawRequest) -> Response:
     """Predict up to 1,000 people, from JSON or CSV, in order."""
     query = _query(request, PinQuery)
     media_type = bodies.media_type(request)
     body = await bodies.read(request, bodies.MAX_JSON_BYTES)
-    model = await _model(request, query)
+    model = service_of(request).registry.active
+    if query.model_version is not None:
+        model = await _pinned(request, query.model_version, model)
     if media_type == bodies.CSV_TYPE:
         answer = prediction.predict_csv(model, body)
         headers = {"X-Model-Version": str(model.version)}
         return Response(answer, headers=headers, media_type=bodies.CSV_TYPE)
     answer = prediction.predict_batch(model, body)
-    return Response(answer, media_type=bodies.JSON_TYPE)
+    return bodies.Json(answer)
 
 
 @admin.post(
@@ -85,9 +89,8 @@ async def predict_batch(request: Request) -> Response:
     status_code=202,
     response_model=views.Job,
     responses={200: {"model": views.DryRun}},
-    openapi_extra=TRAIN,
 )
-async def train(request: Request) -> Response:
+async def train(request: RawRequest) -> Response:
     """Train in the background; without a body, on the article's four people.
 
     Query parameters go with a CSV; JSON says the same in its body. With
@@ -102,9 +105,9 @@ async def train(request: Request) -> Response:
     row, is_known = await asyncio.to_thread(service.jobs.enqueue, submitted, origin)
     service.supervisor.wake()
     job = views.Job.of(row)
-    headers = {"Location": job.links.self, "Retry-After": "1"}
-    headers |= {"Idempotency-Replayed": "true"} if is_known else {}
-    return Response(job.model_dump_json(), 202, headers, bodies.JSON_TYPE)
+    headers = [(b"location", job.links.self.encode()), (b"retry-after", b"1")]
+    headers += [(b"idempotency-replayed", b"true")] if is_known else []
+    return bodies.Json(job.model_dump_json().encode(), 202, headers)
 
 
 @admin.delete("/train/{job_id}", tags=["train"], responses={202: {"model": views.Job}})
@@ -157,7 +160,7 @@ async def follow_job(
     `failed` or `cancelled`. A process that stops sends `draining`: connect again.
     """
     response = await service.streams.follow(job_id, last_event_id, _caller(request))
-    if request.scope["state"]["is_head"]:  # a stream that nobody reads would not end
+    if "is_head" in request.scope["state"]:  # a stream that nobody reads would not end
         return Response(None, response.status_code, media_type=response.media_type)
     return response
 
@@ -183,9 +186,8 @@ def get_active_model(service: TheService, response: Response) -> views.ActiveMod
     "/models/active",
     tags=["models"],
     response_model=views.ActiveModel,
-    openapi_extra=ACTIVATE,
 )
-async def activate_model(request: Request) -> Response:
+async def activate_model(request: RawRequest) -> Response:
     """Let a version serve, to roll back or forward.
 
     `If-Match` is the ETag of the active version that the caller has seen, or `*`.
@@ -199,9 +201,8 @@ async def activate_model(request: Request) -> Response:
     await asyncio.to_thread(service.versions.activate, number, expected)
     await service.registry.refresh_in_thread()
     row, generation = await asyncio.to_thread(service.versions.describe_active)
-    answer = views.ActiveModel.of(row).model_dump_json()
-    headers = {"ETag": f'"{generation}"'}
-    return Response(answer, headers=headers, media_type=bodies.JSON_TYPE)
+    answer = views.ActiveModel.of(row).model_dump_json().encode()
+    return bodies.Json(answer, headers=[(b"etag", f'"{generation}"'.encode())])
 
 
 @admin.delete("/models/{version}", tags=["models"], status_code=204)
@@ -234,10 +235,10 @@ def get_weights(service: TheService, version: Number) -> Response:
 
 
 @public.get("/livez", response_model=views.Live)
-async def livez(request: Request) -> Response:
+async def livez(request: RawRequest) -> Response:
     """Tell that the event loop turns."""
     del request
-    return Response(b'{"live":true}', media_type=bodies.JSON_TYPE)
+    return bodies.Json(b'{"live":true}')
 
 
 @public.get("/readyz")
@@ -274,31 +275,33 @@ async def problem(
     return views.ProblemKind(code=slug, title=found.title, status=found.status)
 
 
+_empty = cache(lambda schema: schema())
+
 ROUTES: Final = [
     route for router in (predicting, admin, reading, public) for route in router.routes
 ]
 
 
-async def _model(request: Request, query: PinQuery) -> ServedModel:
-    """Return the version that serves, or the one that the caller pins."""
-    registry = service_of(request).registry
-    active, pinned = registry.active, query.model_version
-    if pinned is None or pinned == active.version:
+async def _pinned(
+    request: RawRequest, version: int, active: ServedModel
+) -> ServedModel:
+    """Return the version that the caller pins."""
+    if version == active.version:
         return active
-    return await asyncio.to_thread(registry.load, pinned)
+    return await asyncio.to_thread(service_of(request).registry.load, version)
 
 
-def _caller(request: Request) -> str:
+def _caller(request: HTTPConnection) -> str:
     guard = service_of(request).guard
     return guard.caller(request.scope["state"]["headers"])
 
 
 def _preview(service: Service, submitted: Submission) -> Response:
     answer = preview(submitted, service.versions.champion())
-    return Response(answer.model_dump_json(), media_type=bodies.JSON_TYPE)
+    return bodies.Json(answer.model_dump_json().encode())
 
 
-async def _submission(request: Request) -> tuple[Submission, bool]:
+async def _submission(request: RawRequest) -> tuple[Submission, bool]:
     """Read a training request, from JSON at once or from CSV as it arrives.
 
     Returns:
@@ -312,10 +315,10 @@ async def _submission(request: Request) -> tuple[Submission, bool]:
     body = await bodies.read(request, bodies.MAX_JSON_BYTES)
     if body and media_type != bodies.JSON_TYPE:
         raise bodies.MediaTypeError("expected application/json or text/csv")
-    return submission.from_json(body), query.dry_run
+    return await asyncio.to_thread(submission.from_json, body), query.dry_run
 
 
-async def _csv_submission(request: Request) -> tuple[Submission, bool]:
+async def _csv_submission(request: RawRequest) -> tuple[Submission, bool]:
     query = _query(request, TrainQuery)
     reader = CsvReader(labelled=True, max_rows=MAX_ROWS)
     async for chunk in bodies.slices(request, bodies.MAX_CSV_BYTES):
@@ -326,10 +329,10 @@ async def _csv_submission(request: Request) -> tuple[Submission, bool]:
     return submitted, query.dry_run
 
 
-def _query(request: Request, schema: type[QueryT]) -> QueryT:
+def _query(request: RawRequest, schema: type[QueryT]) -> QueryT:
     """Read the query parameters; their errors are told as FastAPI tells them."""
     if not request.scope["query_string"]:
-        return schema()
+        return _empty(schema)  # type: ignore[no-any-return] # what the schema makes
     try:
         return schema.model_validate_strings(dict(request.query_params))
     except ValidationError as error:

@@ -53,6 +53,7 @@ class Guard:
         self._predict = frozenset(map(_digest, settings.all_predict_keys()))
         self._has_open_docs = settings.public_docs
         self._hosts = LOCAL_HOSTS | {host.lower() for host in settings.allowed_hosts}
+        self._is_foreign = lru_cache(maxsize=64)(self._look_at_host)
 
     def check_host(
         self, connection: Connection, headers: Mapping[bytes, bytes]
@@ -62,13 +63,21 @@ class Guard:
         Raises:
             ForeignHostError: The Host is not among the allowed ones.
         """
-        if _is_loopback(connection):
-            host = headers.get(b"host", b"").decode("latin-1").lower()
-            if _without_port(host) not in self._hosts:
-                raise ForeignHostError(
-                    "this Host is not answered on loopback; "
-                    "OFFSETNET_ALLOWED_HOSTS adds names"
-                )
+        if self._is_foreign(connection["server"], headers.get(b"host", b"")):
+            raise ForeignHostError(
+                "this Host is not answered on loopback; "
+                "OFFSETNET_ALLOWED_HOSTS adds names"
+            )
+
+    def is_open(self, scope: Scope) -> bool:
+        """Tell whether a route asks nothing of its caller, as things are set."""
+        if scope is Scope.PREDICT:
+            return not self._predict
+        return scope is Scope.OPEN or (scope is Scope.DOCS and self._has_open_docs)
+
+    def _look_at_host(self, server: tuple[str, int] | None, host: bytes) -> bool:
+        name = _without_port(host.decode("latin-1").lower())
+        return _is_loopback(server) and name not in self._hosts
 
     def check(
         self, scope: Scope, connection: Connection, headers: Mapping[bytes, bytes]
@@ -83,9 +92,7 @@ class Guard:
         if scope is Scope.ADMIN:
             _check_origin(headers)
             self._check_admin(connection, headers)
-        elif (scope is Scope.PREDICT and self._predict) or (
-            scope is Scope.DOCS and not self._has_open_docs
-        ):
+        elif not self.is_open(scope):
             self._check_predict(headers)
 
     def caller(self, headers: Mapping[bytes, bytes]) -> str:
@@ -97,7 +104,7 @@ class Guard:
         self, connection: Connection, headers: Mapping[bytes, bytes]
     ) -> None:
         if not self._admin:
-            if _is_loopback(connection) and not _is_forwarded(headers):
+            if _is_loopback(connection["server"]) and not _is_forwarded(headers):
                 return
             raise UnauthenticatedError(
                 "without OFFSETNET_ADMIN_KEY this works on loopback only"
@@ -144,8 +151,7 @@ def _is_forwarded(headers: Mapping[bytes, bytes]) -> bool:
     return b"x-forwarded-for" in headers or b"forwarded" in headers
 
 
-def _is_loopback(connection: Connection) -> bool:
-    server = connection.get("server")
+def _is_loopback(server: tuple[str, int] | None) -> bool:
     return server is not None and _is_loopback_address(server[0])
 
 

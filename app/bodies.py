@@ -1,11 +1,16 @@
 """Request bodies as bytes: their type, their coding, their bound."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
 from email.message import Message
+from functools import lru_cache
 from typing import Final
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, HTTPConnection
+from starlette.responses import Response
+from starlette.types import Receive, Scope
+
+Header = tuple[bytes, bytes]
 
 MAX_JSON_BYTES: Final = 256 * 1024
 MAX_CSV_BYTES: Final = 64 * 1024 * 1024
@@ -14,7 +19,8 @@ CSV_TYPE: Final = "text/csv"
 JSON_TYPE: Final = "application/json"
 EVENT_STREAM: Final = "text/event-stream"
 
-_SLICE_BYTES: Final = 16 * 1024  # some milliseconds of reading CSV
+_TOO_LARGE: Final = "the body may have %s bytes"
+_SLICE_BYTES: Final = 8 * 1024  # some milliseconds of reading CSV
 
 
 class BodyTooLargeError(Exception):
@@ -33,6 +39,15 @@ class UploadBusyError(Exception):
     """Another large upload is under way in this process."""
 
 
+class RawRequest(HTTPConnection):
+    """A request whose body is read here, which Starlette's does not need to."""
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        """Take what the server gives; a connection is its scope."""
+        self.scope = scope
+        self.receive = receive
+
+
 class Uploads:
     """Lets one large upload in at a time, which bounds what they hold in memory."""
 
@@ -41,14 +56,14 @@ class Uploads:
         self._has_large = False
 
     @contextmanager
-    def turn(self, request: Request) -> Iterator[None]:
+    def turn(self, request: RawRequest) -> Iterator[None]:
         """Take the turn of a large upload; a small one needs none.
 
         Raises:
             UploadBusyError: Another large one has the turn.
         """
-        declared = request.headers.get("content-length", "")
-        if declared.isdecimal() and int(declared) <= LARGE_BYTES:
+        declared = request.scope["state"]["headers"].get(b"content-length")
+        if declared is not None and int(declared) <= LARGE_BYTES:
             yield
             return
         if self._has_large:
@@ -60,18 +75,38 @@ class Uploads:
             self._has_large = False
 
 
-def media_type(request: Request) -> str:
+class Json(Response):
+    """An answer of JSON bytes, without what Starlette looks at for all others."""
+
+    def __init__(
+        self, body: bytes, status_code: int = 200, headers: Iterable[Header] = ()
+    ) -> None:
+        """Take the body and, in lower case, further headers."""
+        self.body, self.status_code, self.background = body, status_code, None
+        self.raw_headers = [
+            (b"content-length", b"%d" % len(body)),
+            (b"content-type", b"application/json"),
+            *headers,
+        ]
+
+
+def media_type(request: RawRequest) -> str:
     """Return the body's media type, in lower case, "" where none is given.
 
     Raises:
         MediaTypeError: The charset is not UTF-8.
         ContentCodingError: The body has a content coding.
     """
-    if request.headers.get("content-encoding", "identity").lower() != "identity":
+    headers = request.scope["state"]["headers"]
+    coding = headers.get(b"content-encoding")
+    if coding is not None and coding.lower() != b"identity":
         raise ContentCodingError("send the body without a content coding")
-    given = request.headers.get("content-type")
-    if given is None:
-        return ""
+    return _parse_type(headers.get(b"content-type", b""))
+
+
+@lru_cache(maxsize=64)
+def _parse_type(header: bytes) -> str:
+    given = header.decode("latin-1")
     message = Message()
     message["content-type"] = given
     charset = message.get_param("charset", "utf-8")
@@ -80,28 +115,46 @@ def media_type(request: Request) -> str:
     return message.get_content_type() if "/" in given else ""
 
 
-async def read(request: Request, max_bytes: int) -> bytes:
+async def read(request: RawRequest, max_bytes: int) -> bytes:
     """Return the whole body.
 
     Raises:
         BodyTooLargeError: It passes the bound; the rest is not read.
+        ClientDisconnect: The client left before its end.
     """
-    return b"".join([chunk async for chunk in slices(request, max_bytes)])
+    headers = request.scope["state"]["headers"]
+    if int(headers.get(b"content-length", b"0")) > max_bytes:
+        raise BodyTooLargeError(_TOO_LARGE % max_bytes)
+    body, has_more = b"", True
+    while has_more:  # mostly once
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        body += message["body"]
+        has_more = message["more_body"]
+        if len(body) > max_bytes:
+            raise BodyTooLargeError(_TOO_LARGE % max_bytes)
+    return body
 
 
-async def slices(request: Request, max_bytes: int) -> AsyncIterator[bytes]:
-    """Yield the body as it arrives, in slices of 16 KiB at most.
+async def slices(request: RawRequest, max_bytes: int) -> AsyncIterator[bytes]:
+    """Yield the body as it arrives, in slices of 8 KiB at most.
 
     Raises:
         BodyTooLargeError: It passes the bound; the rest is not read.
+        ClientDisconnect: The client left before its end.
     """
-    declared = request.headers.get("content-length", "0")
-    if declared.isdigit() and int(declared) > max_bytes:
-        raise BodyTooLargeError(f"the body may have {max_bytes} bytes")
-    size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
+    headers = request.scope["state"]["headers"]
+    if int(headers.get(b"content-length", b"0")) > max_bytes:
+        raise BodyTooLargeError(_TOO_LARGE % max_bytes)
+    size, has_more = 0, True
+    while has_more:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        body, has_more = message["body"], message["more_body"]
+        size += len(body)
         if size > max_bytes:
-            raise BodyTooLargeError(f"the body may have {max_bytes} bytes")
-        for start in range(0, len(chunk), _SLICE_BYTES):
-            yield chunk[start : start + _SLICE_BYTES]
+            raise BodyTooLargeError(_TOO_LARGE % max_bytes)
+        for start in range(0, len(body), _SLICE_BYTES):
+            yield body[start : start + _SLICE_BYTES]

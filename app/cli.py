@@ -3,15 +3,21 @@
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from pydantic import ValidationError
 
-from app import __version__, cli_models, cli_serve, offline, online
+from app import __version__, cli_models, cli_serve
+from app.lazily import lazily
 from app.schemas import TrainQuery
-from app.terminal import Outputs, output, usage, wrong_option
 from model import ALL_UNITS, sample_csv
+
+if TYPE_CHECKING:
+    from app import offline, online, terminal
+else:
+    offline, online = lazily("app.offline"), lazily("app.online")
+    terminal = lazily("app.terminal")
 
 PERSON_OPTIONS: Final = {name for units in ALL_UNITS for name in units.columns}
 
@@ -47,7 +53,7 @@ def root(
 ) -> None:
     """Predict a label from weight and height, and retrain safely meanwhile."""
     if version:
-        output.print(__version__)
+        terminal.output.print(__version__)
         raise typer.Exit
 
 
@@ -96,11 +102,11 @@ def train_command(
 ) -> None:
     """Train on a CSV of people, or on the article's four as the article does."""
     if (file and article) or not (file or article or server):
-        usage("give either a FILE or --article")
+        terminal.usage("give either a FILE or --article")
     if server is None and (promote, note) != (None, None):
-        usage("--promote and --note go with --server")
+        terminal.usage("--promote and --note go with --server")
     changes = _changes(context.params)
-    outputs = Outputs(save_to=output_file, draw_curve=plot, as_json=as_json)
+    outputs = terminal.Outputs(save_to=output_file, draw_curve=plot, as_json=as_json)
     if server is None:
         offline.train_file(file, changes, outputs)
     else:
@@ -130,18 +136,13 @@ def predict_command(
         if value is not None and name in PERSON_OPTIONS
     }
     if bool(person) == (file is not None):
-        usage("give either a FILE or a weight and a height")
+        terminal.usage("give either a FILE or a weight and a height")
     if file is not None and as_json:
-        usage("--json is for one person; a FILE is answered as CSV")
+        terminal.usage("--json is for one person; a FILE is answered as CSV")
     if file is None:
         offline.predict_person(weights, person, as_json=as_json)
     else:
         offline.predict_file(weights, file)
-
-
-def main() -> None:
-    """Run the command line."""
-    cli(prog_name="offsetnet")
 
 
 def _changes(parameters: Mapping[str, object]) -> TrainQuery:
@@ -154,8 +155,4 @@ def _changes(parameters: Mapping[str, object]) -> TrainQuery:
     try:
         return TrainQuery.model_validate_strings(given)
     except ValidationError as error:
-        wrong_option(error)
-
-
-if __name__ == "__main__":
-    main()
+        terminal.wrong_option(error)

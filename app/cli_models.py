@@ -1,11 +1,16 @@
 """The command line's `models`: the versions of a server, and a file of one."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app import offline, online
+from app.lazily import lazily
+
+if TYPE_CHECKING:
+    from app import offline, online
+else:
+    offline, online = lazily("app.offline"), lazily("app.online")
 
 commands = typer.Typer(
     no_args_is_help=True, help="List, show, activate and verify versions."

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Final, NoReturn
+from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 import typer
 import uvicorn
@@ -18,9 +18,14 @@ from uvicorn.config import LOGGING_CONFIG, STARTUP_FAILURE
 
 from app import settings
 from app.auth import Guard
+from app.lazily import lazily
 from app.standalone import train_only
 from app.store import Store, StoreError
-from app.terminal import fail, notices
+
+if TYPE_CHECKING:
+    from app import terminal
+else:
+    terminal = lazily("app.terminal")
 
 GRACEFUL_SECONDS: Final = 14  # and 5 more for the runner
 WORKER_SECONDS: Final = 30  # to start in on a busy machine; else it is started anew
@@ -89,9 +94,9 @@ def _check_settings() -> None:
         _check_store(chosen)
         chosen.lock_path.open("a").close()
     except ValidationError as error:
-        fail(*settings.describe(error))
+        terminal.fail(*settings.describe(error))
     except (StoreError, OSError) as error:
-        fail(str(error))
+        terminal.fail(str(error))
 
 
 def _check_store(chosen: settings.Settings) -> None:
@@ -100,7 +105,7 @@ def _check_store(chosen: settings.Settings) -> None:
     try:
         store.prepare()
     except DBAPIError as error:
-        notices.print(f"the database does not answer: {error.orig}")
+        terminal.notices.print(f"the database does not answer: {error.orig}")
     finally:
         store.close()
 

@@ -7,7 +7,7 @@ References:
 import re
 from typing import Final
 
-from starlette.requests import Request
+from starlette.requests import HTTPConnection
 
 MAX_KEY_LENGTH: Final = 255
 _GENERATION: Final = re.compile(r'\s*"([1-9][0-9]{0,8})"\s*')  # no weak tag matches
@@ -21,7 +21,7 @@ class PreconditionRequiredError(Exception):
     """The request must say which state it has seen."""
 
 
-def idempotency_key(request: Request) -> str | None:
+def idempotency_key(request: HTTPConnection) -> str | None:
     """Return the key, without its quotes, None where none is sent.
 
     Raises:
@@ -41,7 +41,7 @@ def idempotency_key(request: Request) -> str | None:
     return key
 
 
-def expected_generations(request: Request) -> frozenset[int] | None:
+def expected_generations(request: HTTPConnection) -> frozenset[int] | None:
     """Return the generations that If-Match names; None for any.
 
     Raises:

@@ -11,7 +11,7 @@ from pydantic_core import to_json
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.responses import Response
 from starlette.routing import Match
 
@@ -143,7 +143,7 @@ BY_SLUG: Final = {
 def install(app: FastAPI) -> None:
     """Make the app answer every exception of the table with its problem."""
     for error_type in PROBLEMS:
-        app.add_exception_handler(error_type, _answer)
+        app.add_exception_handler(error_type, answer)
     app.add_exception_handler(HTTPException, _answer_http)
 
 
@@ -171,7 +171,8 @@ def respond(
     )
 
 
-async def _answer(request: Request, error: Exception) -> Response:
+async def answer(request: HTTPConnection, error: Exception) -> Response:
+    """Answer an exception with its problem."""
     problem, errors = _find(type(error)), _errors(error)
     if problem is INVALID and errors[0]["code"] == "json_invalid":
         problem, detail, errors = MALFORMED, errors[0]["detail"], []
@@ -181,21 +182,23 @@ async def _answer(request: Request, error: Exception) -> Response:
         detail = problem.title
     else:
         detail = str(error)
-    response = respond(problem, request.state.request_id, detail, errors)
-    if problem is INTERNAL:  # answered outside the layer that adds this header
-        response.headers["X-Request-ID"] = request.state.request_id
-    return response
+    return respond(problem, request.state.request_id.decode(), detail, errors)
 
 
-async def _answer_http(request: Request, error: Exception) -> Response:
+def is_bug(error: Exception) -> bool:
+    """Tell whether nothing of the table but the last line fits."""
+    return _find(type(error)) is INTERNAL
+
+
+async def _answer_http(request: HTTPConnection, error: Exception) -> Response:
     """Answer what the router refuses: an unknown path or method."""
     problem = NOT_FOUND
     if getattr(error, "status_code", None) == HTTPStatus.METHOD_NOT_ALLOWED:
         problem = METHOD._replace(headers={"Allow": ", ".join(_methods(request))})
-    return respond(problem, request.state.request_id, problem.title)
+    return respond(problem, request.state.request_id.decode(), problem.title)
 
 
-def _methods(request: Request) -> list[str]:
+def _methods(request: HTTPConnection) -> list[str]:
     """Return every method of the path, where the router tells one route's only."""
     routes = [
         route

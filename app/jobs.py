@@ -97,7 +97,7 @@ class Jobs:
             KeyReusedError: The key came with another request.
             QueueFullError, CallerLimitError: As many jobs wait as may.
         """
-        content, facts = submission.data.to_bytes(), submission.facts()
+        content, facts = submission.data.to_buffer(), submission.facts()
         with self._store.write() as connection:
             known = _find_by_key(connection, origin)
             if known:
@@ -197,7 +197,7 @@ def finish(state: str, **values: Any) -> Update:
     )
 
 
-def _store_dataset(connection: Connection, data: Dataset, content: bytes) -> None:
+def _store_dataset(connection: Connection, data: Dataset, content: memoryview) -> None:
     """Store a dataset where it is not there yet."""
     is_same = datasets.c.sha256 == data.sha256
     if connection.scalar(select(datasets.c.sha256).where(is_same)) is None:

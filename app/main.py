@@ -1,9 +1,12 @@
 """The composition root: everything is made here, opened and closed by the lifespan."""
 
 import asyncio
+import gc
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import Final
 
 from fastapi import FastAPI
 
@@ -14,7 +17,7 @@ from app.claims import Claims
 from app.drain import Drain
 from app.errors import install
 from app.jobs import Jobs
-from app.observe import Observe
+from app.observe import ObservedApp
 from app.registry import Registry
 from app.routing import Service
 from app.settings import Settings
@@ -22,6 +25,9 @@ from app.store import Store
 from app.streams import Streams
 from app.supervisor import Supervisor
 from app.versions import Versions
+
+# How long the event loop waits for a thread that computes; Python's default is 0.005.
+SWITCH_SECONDS: Final = 0.001
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -32,7 +38,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """
     settings = settings or Settings()
     guard = Guard(settings)
-    app = FastAPI(
+    app = ObservedApp(
+        guard,
+        [*api.ROUTES, *page.ROUTES],
         title="offsetnet",
         version=__version__,
         license_info={"name": "MIT", "identifier": "MIT"},
@@ -42,17 +50,15 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redirect_slashes=False,
         lifespan=partial(_lifespan, settings, guard),
     )
-    app.router.routes = [*api.ROUTES, *page.ROUTES]
     app.openapi = partial(openapi.document, app)  # type: ignore[method-assign] # theirs
-    app.add_middleware(Observe, guard=guard)
     install(app)
     return app
 
 
 @asynccontextmanager
 async def _lifespan(
-    settings: Settings, guard: Guard, app: FastAPI
-) -> AsyncIterator[None]:
+    settings: Settings, guard: Guard, _app: FastAPI
+) -> AsyncIterator[dict[str, Service]]:
     """Load the active version, then keep it fresh and the runner alive."""
     store = Store(settings)
     versions, jobs, drain = Versions(store, settings), Jobs(store, settings), Drain()
@@ -62,7 +68,7 @@ async def _lifespan(
     drain.follow_parent()
     claims = Claims(store, settings)
     supervisor = Supervisor(settings, claims, registry.refresh_in_thread)
-    app.state.service = Service(
+    service = Service(
         guard=guard,
         registry=registry,
         versions=versions,
@@ -76,8 +82,10 @@ async def _lifespan(
         asyncio.create_task(registry.watch(settings.poll_seconds)),
         asyncio.create_task(supervisor.keep_running()),
     ]
+    gc.freeze()  # what is here now stays: no later collection walks through it
+    sys.setswitchinterval(SWITCH_SECONDS)
     try:
-        yield
+        yield {"service": service}
     finally:
         for task in tasks:
             task.cancel()

@@ -1,55 +1,80 @@
-"""The one ASGI layer around every request: its id, its host, HEAD, and headers."""
+"""The one layer around every request: its id, its host, HEAD, and headers."""
 
+import itertools
+import logging
 import re
 import secrets
-from typing import Final
+from collections.abc import Iterable
+from typing import Any, Final
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from fastapi import FastAPI
+from starlette.routing import BaseRoute
+from starlette.types import Message, Receive, Scope, Send
 
-from app.auth import ForeignHostError, Guard
-from app.errors import PROBLEMS, respond
+from app.auth import Guard
+from app.bodies import RawRequest
+from app.errors import answer, is_bug
+from app.routing import direct_endpoints
 
-_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+logger = logging.getLogger(__name__)
+
+_IDS: Final = itertools.count(secrets.randbits(63))  # from where no other process is
+_PLAIN_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_NOSNIFF: Final = (b"x-content-type-options", b"nosniff")
+
+Headers = tuple[tuple[bytes, bytes], ...]
 
 
-class Observe:
-    """Gives each request an id and each answer the headers that all have."""
+class ObservedApp(FastAPI):
+    """FastAPI that gives each request an id and each answer the headers all have.
 
-    def __init__(self, app: ASGIApp, guard: Guard) -> None:
-        """Wrap the app."""
-        self._app = app
+    A request for a direct endpoint goes straight there; every other goes FastAPI's
+    way, which finds its route.
+    """
+
+    def __init__(
+        self, guard: Guard, routes: Iterable[BaseRoute], **described: Any
+    ) -> None:
+        """Take the routes as they are."""
+        super().__init__(**described)
+        self.router.routes = [*routes]
         self._guard = guard
+        self._direct = direct_endpoints(self.routes, guard)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on; HEAD goes as GET, and the server leaves the body out."""
+        """Take a request; HEAD goes as GET, and the server leaves the body out."""
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await super().__call__(scope, receive, send)
             return
-        headers = dict(scope["headers"])
-        request_id = _request_id(headers.get(b"x-request-id", b""))
-        scope.setdefault("state", {})["request_id"] = request_id
-        scope["state"]["headers"] = headers
-        scope["state"]["is_head"] = scope["method"] == "HEAD"
-        extra = [
-            (b"x-request-id", request_id.encode()),
-            (b"x-content-type-options", b"nosniff"),
-        ]
-
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], *extra]
-            await send(message)
-
-        app = self._app
-        try:
-            self._guard.check_host(scope, headers)
-        except ForeignHostError as error:
-            app = respond(PROBLEMS[ForeignHostError], request_id, str(error))
+        state, headers = scope["state"], dict(reversed(scope["headers"]))
+        request_id = headers.get(b"x-request-id")
+        if request_id is None or not _PLAIN_ID.fullmatch(request_id):
+            request_id = b"%016x" % next(_IDS)
+        state["request_id"], state["headers"], scope["app"] = request_id, headers, self
         if scope["method"] == "HEAD":
             scope = {**scope, "method": "GET"}
-        await app(scope, receive, send_with_headers)
+            state["is_head"] = True
+        extra = ((b"x-request-id", request_id), _NOSNIFF)
+        direct = self._direct.get((scope["method"], scope["path"]))
+        request = RawRequest(scope, receive)
+        try:
+            self._guard.check_host(scope, headers)
+            response = None if direct is None else await direct(request)
+        except Exception as error:  # as FastAPI does for its routes
+            if is_bug(error):
+                logger.exception("this is a bug")
+            response = await answer(request, error)
+        if response is None:
+            await super().__call__(scope, receive, _adding(extra, send))
+            return
+        response.raw_headers += extra
+        await response(scope, receive, send)
 
 
-def _request_id(given: bytes) -> str:
-    """Return the caller's id where it is a plain one, else a new one."""
-    return given.decode() if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+def _adding(extra: Headers, send: Send) -> Send:
+    async def send_with_headers(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message["headers"], *extra]
+        await send(message)
+
+    return send_with_headers

@@ -76,7 +76,7 @@ def predict_person(
     weights: Path | None, person: Mapping[str, float], *, as_json: bool
 ) -> None:
     """Show the answer for one person, given as the HTTP request gives it."""
-    model = ServedModel(version=0, artifact=_read_artifact(weights))
+    model = ServedModel.of(0, _read_artifact(weights))
     body = json.dumps(person).encode()
     try:
         answer = json.loads(prediction.predict(model, body, with_explanation=False))

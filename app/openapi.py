@@ -4,7 +4,7 @@ Their schemas come from the same readers that validate them, their examples work
 pasted.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from fastapi import FastAPI
@@ -56,30 +56,31 @@ _SCHEMA_KEYS: Final = {
     "exclusiveMaximum",
     "maxLength",
 }
-_READERS: Final = {
-    kind: [getattr(shape, kind) for shape in SHAPES]
-    for kind in ("person", "batch", "train")
-}
-_PROBLEM_SCHEMA: Final = TypeAdapter.json_schemas(
-    [("problem", "serialization", TypeAdapter(ProblemBody))],
-    ref_template="#/components/schemas/{model}",
-)[1]["$defs"]
-_REFERENCES, _DEFINITIONS = TypeAdapter.json_schemas(
-    [
-        ((kind, index), "validation", reader)
-        for kind, readers in _READERS.items()
-        for index, reader in enumerate(readers)
-    ],
-    ref_template="#/components/schemas/{model}",
-)
+_KINDS: Final = ("person", "batch", "train")
+_REFERENCE: Final = "#/components/schemas/{model}"
 
 
-def _json(kind: str, examples: Mapping[str, Any]) -> dict[str, Any]:
-    shapes = range(len(_READERS[kind]))
+def _schemas() -> tuple[dict[tuple[str, int], Any], dict[str, Any]]:
+    """Return the schema of each reader, by kind and shape, and what they refer to."""
+    references, definitions = TypeAdapter.json_schemas(
+        [
+            ((kind, index), "validation", getattr(shape, kind))
+            for kind in _KINDS
+            for index, shape in enumerate(SHAPES)
+        ],
+        ref_template=_REFERENCE,
+    )
+    _, problem = TypeAdapter.json_schemas(
+        [("problem", "serialization", TypeAdapter(ProblemBody))],
+        ref_template=_REFERENCE,
+    )
+    by_reader = {key: schema for (key, _), schema in references.items()}
+    return by_reader, definitions["$defs"] | problem["$defs"]
+
+
+def _json(schemas: Iterable[Any], examples: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "schema": {
-            "anyOf": [_REFERENCES[(kind, index), "validation"] for index in shapes]
-        },
+        "schema": {"anyOf": [*schemas]},
         "examples": {name: {"value": value} for name, value in examples.items()},
     }
 
@@ -120,42 +121,47 @@ def _operation(
     return {"parameters": [*parameters, *headers], "requestBody": body}
 
 
-PREDICT: Final = _operation(PredictQuery, {JSON_TYPE: _json("person", _PEOPLE)})
-PREDICT_BATCH: Final = _operation(
-    PinQuery,
-    {
-        JSON_TYPE: _json("batch", {"offsets": {"instances": [_PEOPLE["offsets"]] * 2}}),
-        CSV_TYPE: _csv(_BATCH_CSV),
-    },
-)
-TRAIN: Final = _operation(
-    TrainQuery,
-    {JSON_TYPE: _json("train", _TRAIN_EXAMPLES), CSV_TYPE: _csv(_TRAIN_CSV)},
-    _header(
-        "Idempotency-Key",
-        "makes a repeated request the same job; kept as long as it, 24 h at least",
-        is_required=False,
-    ),
-    needs_body=False,
-)
-ACTIVATE: Final = {
-    "parameters": [
-        _header(
-            "If-Match",
-            "ETag of the active version that was seen, or * for any",
-            is_required=True,
-        )
-    ],
-    "requestBody": {
-        "required": True,
-        "content": {
-            JSON_TYPE: {
-                "schema": Activation.model_json_schema(),
-                "example": {"version": 1},
-            }
+def _requests(readers: Mapping[tuple[str, int], Any]) -> dict[str, dict[str, Any]]:
+    """Describe what the direct endpoints read, by operation."""
+    person, batch, train = (
+        [readers[kind, index] for index in range(len(SHAPES))] for kind in _KINDS
+    )
+    two = {"offsets": {"instances": [_PEOPLE["offsets"]] * 2}}
+    return {
+        "predict": _operation(PredictQuery, {JSON_TYPE: _json(person, _PEOPLE)}),
+        "predict_batch": _operation(
+            PinQuery, {JSON_TYPE: _json(batch, two), CSV_TYPE: _csv(_BATCH_CSV)}
+        ),
+        "train": _operation(
+            TrainQuery,
+            {JSON_TYPE: _json(train, _TRAIN_EXAMPLES), CSV_TYPE: _csv(_TRAIN_CSV)},
+            _header(
+                "Idempotency-Key",
+                "makes a repeated request the same job; kept as long as it, 24 h "
+                "at least",
+                is_required=False,
+            ),
+            needs_body=False,
+        ),
+        "activate_model": {
+            "parameters": [
+                _header(
+                    "If-Match",
+                    "ETag of the active version that was seen, or * for any",
+                    is_required=True,
+                )
+            ],
+            "requestBody": {
+                "required": True,
+                "content": {
+                    JSON_TYPE: {
+                        "schema": Activation.model_json_schema(),
+                        "example": {"version": 1},
+                    }
+                },
+            },
         },
-    },
-}
+    }
 
 
 def document(app: FastAPI) -> dict[str, Any]:
@@ -168,8 +174,9 @@ def document(app: FastAPI) -> dict[str, Any]:
             routes=app.routes,
             license_info=app.license_info,
         )
-        schemas = schema["components"]["schemas"]
-        schemas |= _DEFINITIONS["$defs"] | _PROBLEM_SCHEMA
+        readers, definitions = _schemas()
+        requests, schemas = _requests(readers), schema["components"]["schemas"]
+        schemas |= definitions
         del schemas["HTTPValidationError"], schemas["ValidationError"]
         schema["components"]["securitySchemes"] = {
             "key": {"type": "http", "scheme": "bearer"}
@@ -177,6 +184,7 @@ def document(app: FastAPI) -> dict[str, Any]:
         schema["security"] = [{}, {"key": []}]  # whether one is needed is a setting
         for methods in schema["paths"].values():
             for operation in methods.values():
+                operation.update(requests.get(operation["operationId"], {}))
                 _complete(operation)
         app.openapi_schema = schema
     return app.openapi_schema

@@ -1,13 +1,15 @@
 """The documentation page: Swagger UI from the package's own files."""
 
+import asyncio
 from importlib.resources import files
 from typing import Any, Final
 
-from fastapi import APIRouter, Request, Response
-from starlette.responses import FileResponse, JSONResponse
+from fastapi import APIRouter, Response
+from starlette.responses import JSONResponse
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
+from app.bodies import RawRequest
 from app.routing import DocsRoute
 
 STATIC: Final = files("app").joinpath("static")
@@ -21,20 +23,20 @@ docs = APIRouter(route_class=DocsRoute, include_in_schema=False)
 
 
 @docs.get("/docs")
-async def show_docs(request: Request) -> Response:
+async def show_docs(request: RawRequest) -> Response:
     """Show Swagger UI."""
     del request
-    return FileResponse(
-        str(STATIC.joinpath("docs.html")),
+    return Response(
+        STATIC.joinpath("docs.html").read_bytes(),
         headers={"Content-Security-Policy": CONTENT_SECURITY_POLICY},
         media_type="text/html",
     )
 
 
 @docs.get("/openapi.json")
-async def show_openapi(request: Request) -> Response:
+async def show_openapi(request: RawRequest) -> Response:
     """Return the OpenAPI document."""
-    return JSONResponse(request.app.openapi())
+    return JSONResponse(await asyncio.to_thread(request.app.openapi))
 
 
 ROUTES: Final[list[Any]] = [

@@ -7,7 +7,7 @@ import numpy as np
 from pydantic_core import to_json
 
 from app.registry import ServedModel
-from app.schemas import MAX_INSTANCES, shape_of
+from app.schemas import MAX_INSTANCES, read_person, shape_of
 from model import (
     LABEL_THRESHOLD,
     LABELS,
@@ -28,15 +28,16 @@ def predict(model: ServedModel, body: bytes, *, with_explanation: bool) -> bytes
     Raises:
         pydantic.ValidationError: The body is not JSON or not a person.
     """
-    shape = shape_of(body)
-    person = shape.person.validate_json(body)
-    X = shape.units.to_offsets(
-        np.array([[person[column] for column in shape.units.columns]])
-    )
-    answer = {**_answers(model.artifact, X)[0], "model_version": model.version}
+    artifact, (weight, height) = model.artifact, read_person(body)
+    probability = model.predict_one(weight, height)
+    answer: dict[str, Any] = {
+        "probability": probability,
+        "label": LABELS[probability >= LABEL_THRESHOLD],
+        "extrapolating": not artifact.ranges.contain(weight, height),
+        "model_version": model.version,
+    }
     if with_explanation:
-        explanation = explain(model.artifact.params, *X[0].tolist())
-        answer["explanation"] = explanation._asdict()
+        answer["explanation"] = explain(artifact.params, weight, height)._asdict()
     return to_json(answer)
 
 

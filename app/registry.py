@@ -6,7 +6,9 @@ reference once and keeps what it got; a swap is one assignment.
 
 import asyncio
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Self
 
 from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -14,7 +16,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from app.store import Store, StoreError
 from app.tables import active
 from app.versions import UnknownVersionError, Versions
-from model import Artifact, ArtifactError, load
+from model import Artifact, ArtifactError, load, one_predictor
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +31,13 @@ class ServedModel:
 
     version: int
     artifact: Artifact
+    predict_one: Callable[[float, float], float]
+
+    @classmethod
+    def of(cls, version: int, artifact: Artifact) -> Self:
+        """Make a verified version ready."""
+        one = one_predictor(artifact.params)
+        return cls(version=version, artifact=artifact, predict_one=one)
 
 
 class Registry:
@@ -126,4 +135,4 @@ class Registry:
             ArtifactError: Its bytes are damaged.
         """
         content, sha256 = self._versions.weights(version)
-        return ServedModel(version=version, artifact=load(content, sha256))
+        return ServedModel.of(version, load(content, sha256))

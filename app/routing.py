@@ -1,25 +1,31 @@
 """How a request reaches its endpoint: the key first, then the shortest way in.
 
-An endpoint whose one parameter is `request` gets the request untouched and returns a
-response; it reads its own bytes. Every other endpoint gets FastAPI's parameters.
+An endpoint whose one parameter is `request` is direct: it gets the request untouched,
+reads its own bytes and returns a response, so that nothing of FastAPI is needed between
+`observe` and it. Every other endpoint gets FastAPI's parameters. Both kinds are
+declared alike and stand in the OpenAPI document alike.
 """
 
 import inspect
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from fastapi import Request, Response
+from fastapi import Response
 from fastapi.routing import APIRoute
+from starlette.requests import HTTPConnection
+from starlette.routing import BaseRoute
 
 from app.auth import Guard, Scope
-from app.bodies import Uploads
+from app.bodies import RawRequest, Uploads
 from app.drain import Drain
 from app.jobs import Jobs
 from app.registry import Registry
 from app.streams import Streams
 from app.supervisor import Supervisor
 from app.versions import Versions
+
+Endpoint = Callable[[Any], Coroutine[Any, Any, Response]]  # of a request
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,9 +42,9 @@ class Service:
     drain: Drain
 
 
-def service_of(request: Request) -> Service:
-    """Return the service of the app that the request reached."""
-    service: Service = request.app.state.service
+def service_of(request: HTTPConnection) -> Service:
+    """Return the service that the lifespan made, which the server adds to requests."""
+    service: Service = request.scope["state"]["service"]
     return service
 
 
@@ -47,18 +53,16 @@ class OpenRoute(APIRoute):
 
     scope: ClassVar = Scope.OPEN
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+    def get_route_handler(self) -> Endpoint:
         """Return the endpoint, or FastAPI's way to it, behind the guard."""
-        scope, handler = self.scope, super().get_route_handler()
-        if [*inspect.signature(self.endpoint).parameters] == ["request"]:
-            handler = self.endpoint
+        if self.is_direct:
+            return _guarded(self.scope, self.endpoint)
+        return _guarded(self.scope, super().get_route_handler())
 
-        async def guarded(request: Request) -> Response:
-            guard = service_of(request).guard
-            guard.check(scope, request.scope, request.scope["state"]["headers"])
-            return await handler(request)
-
-        return guarded
+    @property
+    def is_direct(self) -> bool:
+        """Whether the endpoint takes the request untouched."""
+        return [*inspect.signature(self.endpoint).parameters] == ["request"]
 
 
 class DocsRoute(OpenRoute):
@@ -77,3 +81,28 @@ class AdminRoute(OpenRoute):
     """A route that changes state."""
 
     scope = Scope.ADMIN
+
+
+def direct_endpoints(
+    routes: Iterable[BaseRoute], guard: Guard
+) -> Mapping[tuple[str, str], Endpoint]:
+    """Return the direct endpoints by method and path, behind the guard."""
+    return {
+        (method, route.path): _guarded(route.scope, route.endpoint, guard)
+        for route in routes
+        if isinstance(route, OpenRoute) and route.is_direct
+        for method in route.methods or ()
+    }
+
+
+def _guarded(scope: Scope, endpoint: Endpoint, guard: Guard | None = None) -> Endpoint:
+    """Return the endpoint behind the guard, or as it is where that lets all pass."""
+    if guard is not None and guard.is_open(scope):
+        return endpoint
+
+    async def guarded(request: RawRequest) -> Response:
+        state = request.scope["state"]
+        state["service"].guard.check(scope, request.scope, state["headers"])
+        return await endpoint(request)
+
+    return guarded

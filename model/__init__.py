@@ -12,7 +12,8 @@ from model.artifact import (
     save,
 )
 from model.artifact_errors import ArtifactError
-from model.csv_reader import CsvEncodingError, CsvError, CsvReader, RowError, Table
+from model.csv_columns import CsvEncodingError, CsvError, RowError
+from model.csv_reader import CsvReader, Table
 from model.data import (
     ALL_UNITS,
     ARTICLE_PEOPLE,
@@ -25,7 +26,8 @@ from model.data import (
     Units,
 )
 from model.evaluation import LABEL_THRESHOLD, Explanation, Metrics, evaluate, explain
-from model.network import Floats, Params, predict_proba
+from model.network import Floats, Params
+from model.prediction import one_predictor, predict_proba
 from model.sample import sample_csv
 from model.training import (
     ARTICLE_CONFIG,
@@ -67,6 +69,7 @@ __all__ = [
     "explain",
     "load",
     "load_shipped",
+    "one_predictor",
     "predict_proba",
     "sample_csv",
     "save",

@@ -5,48 +5,27 @@ people are labelled, `label`, in any order.
 """
 
 import csv
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, NamedTuple, NoReturn, Self
+from typing import Final, NoReturn
 
 import numpy as np
 
-from model.data import ALL_UNITS, Dataset, Units
+from model.csv_columns import (
+    MAX_LINE_BYTES,
+    CellError,
+    Column,
+    CsvEncodingError,
+    CsvError,
+    Head,
+    RowError,
+)
+from model.data import Dataset, Units
 from model.network import Floats
 
 MAX_ERRORS: Final = 20
-MAX_LINE_BYTES: Final = 4_096
 
 _QUOTES: Final = "a quote is not closed in its line, or stands inside a cell"
-_TARGETS: Final = {"f": 1.0, "female": 1.0, "m": 0.0, "male": 0.0}
-
-
-class RowError(NamedTuple):
-    """One fault; row 1 is the header, column None means the row as a whole."""
-
-    row: int
-    column: str | None
-    code: str
-    detail: str
-
-    def __str__(self) -> str:
-        """Say where and what."""
-        return (
-            f"row {self.row}{f', {self.column}' if self.column else ''}: {self.detail}"
-        )
-
-
-class CsvError(ValueError):
-    """The table breaks a rule; `errors` holds the first faults, at most 20."""
-
-    def __init__(self, errors: Sequence[RowError]) -> None:
-        """Keep the faults; the message is the first of them."""
-        super().__init__(str(errors[0]))
-        self.errors = tuple(errors)
-
-
-class CsvEncodingError(CsvError):
-    """The bytes are not UTF-8 without a byte order mark."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +60,7 @@ class CsvReader:
         """Expect a `label` column or none, and at most so many rows."""
         self._labelled = labelled
         self._max_rows = max_rows
-        self._head: _Head | None = None
+        self._head: Head | None = None
         self._carry = b""
         self._line = 0  # lines read so far
         self._rows = 0
@@ -121,13 +100,25 @@ class CsvReader:
         )
 
     def _read(self, content: bytes) -> None:
-        lines = map(self._decode, content.split(b"\n"))
         if self._head is None:
-            self._head = _Head.parse(next(lines), labelled=self._labelled)
+            first, newline, content = content.partition(b"\n")
+            self._head = Head.parse(self._decode(first), labelled=self._labelled)
             self._line = 1
-        columns = self._head.columns
+            if not newline:
+                return
+        plain = self._head.read_plain(content)
+        if plain is None or self._rows + len(plain) > self._max_rows:
+            self._slices.append(self._read_lines(content, self._head.columns))
+            return
+        self._slices.append(plain)
+        self._rows += len(plain)
+        self._line += len(plain)
+
+    def _read_lines(self, content: bytes, columns: tuple[Column, ...]) -> Floats:
+        """Read line by line, noting what is wrong where."""
+        lines = map(self._decode, content.split(b"\n"))
         values = [self._read_row(row, columns) for row in self._rows_of(lines) if row]
-        self._slices.append(np.array(values).reshape(-1, len(columns)))
+        return np.array(values).reshape(-1, len(columns))
 
     def _decode(self, line: bytes) -> str:
         if len(line) > MAX_LINE_BYTES:
@@ -154,7 +145,7 @@ class CsvReader:
         except csv.Error:
             self._fail("csv", _QUOTES)
 
-    def _read_row(self, row: list[str], columns: tuple["_Column", ...]) -> list[float]:
+    def _read_row(self, row: list[str], columns: tuple[Column, ...]) -> list[float]:
         """Return the row's numbers and note its faults; a faulty cell counts as 0."""
         self._rows += 1
         if self._rows > self._max_rows:
@@ -167,7 +158,7 @@ class CsvReader:
         for name, position, parse in columns:
             try:
                 values.append(parse(row[position]))
-            except _CellError as error:
+            except CellError as error:
                 self._note(name, *error.args)
                 values.append(0.0)
         return values
@@ -181,66 +172,3 @@ class CsvReader:
     def _fail(self, code: str, detail: str) -> NoReturn:
         """Give up at the row that comes next."""
         raise CsvError([*self._errors, RowError(self._line + 1, None, code, detail)])
-
-
-class _CellError(ValueError):
-    """A cell's fault: its code and detail."""
-
-
-class _Column(NamedTuple):
-    name: str
-    position: int
-    parse: Callable[[str], float]
-
-
-class _Head(NamedTuple):
-    """What the header says: the units, and how to read each column of a row."""
-
-    header: tuple[str, ...]
-    units: Units
-    columns: tuple[_Column, ...]
-
-    @classmethod
-    def parse(cls, line: str, *, labelled: bool) -> Self:
-        try:
-            header = tuple(
-                cell.strip() for cell in next(csv.reader([line], strict=True), [])
-            )
-        except csv.Error:  # an open quote, or line ends of old Macs
-            header = ()
-        label = ("label",) if labelled else ()
-        for units in ALL_UNITS:
-            names = (*units.columns, *label)
-            if sorted(header) == sorted(names):
-                parsers = (*(_number_parser(*limit) for limit in units.limits), _target)
-                positions = map(header.index, names)
-                return cls(
-                    header, units, tuple(map(_Column, names, positions, parsers))
-                )
-        wanted = " or ".join(",".join((*units.columns, *label)) for units in ALL_UNITS)
-        raise CsvError([RowError(1, None, "header", f"expected the columns {wanted}")])
-
-
-def _number_parser(lowest: float, highest: float) -> Callable[[str], float]:
-    low = "above 0" if lowest > 0 else f"from {lowest:g}"
-    range_error = _CellError("out_of_range", f"expected a number {low} to {highest:g}")
-
-    def parse(cell: str) -> float:
-        try:
-            value = float(cell)
-        except ValueError:
-            raise _CellError("float_parsing", "expected a number") from None
-        if "_" in cell or not cell.isascii():  # float() takes 1_000 and other scripts
-            raise _CellError("float_parsing", "expected a number")
-        if not lowest <= value <= highest:
-            raise range_error
-        return value
-
-    return parse
-
-
-def _target(cell: str) -> float:
-    target = _TARGETS.get(cell.strip().lower())
-    if target is None:
-        raise _CellError("label", "expected F, M, Female or Male")
-    return target

@@ -5,6 +5,7 @@ Letters: X (N, 2) holds offsets (weight - 135 lb, height - 66 in), y (N, 1) hold
 """
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, NamedTuple, Self
@@ -39,6 +40,14 @@ class Units(NamedTuple):
         sizes, origins = np.array(self.sizes), np.array(self.origins)
         return np.asarray(values / sizes - origins + 0.0)  # + 0.0: no -0.0
 
+    def offsets_of(self, person: Mapping[str, float]) -> tuple[float, float]:
+        """Return one person's offsets in lb and in, from values by column."""
+        (weight, height), (w_size, h_size), (w_origin, h_origin) = self
+        return (
+            person[weight] / w_size - w_origin + 0.0,
+            person[height] / h_size - h_origin + 0.0,
+        )
+
     @property
     def limits(self) -> tuple[tuple[float, float], tuple[float, float]]:
         """The lowest and highest value of each column; whole ones are above 0."""
@@ -63,6 +72,14 @@ class Ranges(NamedTuple):
 
     weight: tuple[float, float]
     height: tuple[float, float]
+
+    def contain(self, weight_offset: float, height_offset: float) -> bool:
+        """Tell whether both coordinates of one person are in range."""
+        (w_lowest, w_highest), (h_lowest, h_highest) = self
+        return (
+            w_lowest <= weight_offset <= w_highest
+            and h_lowest <= height_offset <= h_highest
+        )
 
     def outside(self, X: Floats) -> NDArray[np.bool_]:
         """Tell which rows of X (N, 2) have a coordinate out of range, shape (N,)."""
@@ -103,10 +120,14 @@ class Dataset:
 
     def to_bytes(self) -> bytes:
         """Return the canonical bytes: two little-endian float64 and a byte a row."""
+        return self.to_buffer().tobytes()
+
+    def to_buffer(self) -> memoryview:
+        """Return the canonical bytes without copying them, which would take the GIL."""
         rows = np.empty(len(self), _ROW)
         rows["weight_offset"], rows["height_offset"] = self.X.T
         rows["label"] = self.y[:, 0]
-        return rows.tobytes()
+        return rows.view(np.uint8).data
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Self:
@@ -118,7 +139,7 @@ class Dataset:
     @cached_property
     def sha256(self) -> str:
         """The SHA-256 of the canonical bytes, in hexadecimal."""
-        return hashlib.sha256(self.to_bytes()).hexdigest()
+        return hashlib.sha256(self.to_buffer()).hexdigest()
 
     def split(self, holdout: float, seed: int) -> tuple[Self, Self | None]:
         """Return the training rows and, where one is possible, the holdout.
@@ -140,9 +161,8 @@ class Dataset:
 
     def conflicting_rows(self) -> int:
         """Count the rows whose offsets stand under both labels."""
-        points = np.ascontiguousarray(self.X).view(np.complex128)[
-            :, 0
-        ]  # one value each
+        # One value for each person:
+        points = np.ascontiguousarray(self.X).view(np.complex128)[:, 0]
         _, group, people = np.unique(points, return_inverse=True, return_counts=True)
         females = np.bincount(group, weights=self.y[:, 0])
         return int(people[(females > 0) & (females < people)].sum())

@@ -5,7 +5,8 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from model.data import Dataset
-from model.network import LOSSES, Floats, Params, predict_logits, predict_proba, sigmoid
+from model.network import LOSSES, Floats, Params, predict_logits, sigmoid
+from model.prediction import predict_proba
 
 LABEL_THRESHOLD: Final = 0.5  # probability from which the label is F
 

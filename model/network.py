@@ -138,11 +138,6 @@ def predict_logits(params: Params, X: Floats) -> Floats:
     )
 
 
-def predict_proba(params: Params, X: Floats) -> Floats:
-    """Return P(F) of each row of X (B, 2), shape (B,)."""
-    return sigmoid(predict_logits(params, X))[:, 0]
-
-
 def _mse_value(logits: Floats, y: Floats) -> float:
     """L = mean((P - y)^2), the article's loss."""
     return float(np.mean((sigmoid(logits) - y) ** 2))

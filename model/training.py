@@ -10,6 +10,7 @@ so that the parameters of every epoch take plain offsets.
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
+from math import isfinite
 from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
@@ -26,6 +27,7 @@ from model.network import (
     predict_logits,
     step,
 )
+from model.plain import PlainParams
 
 
 class DivergedError(Exception):
@@ -67,6 +69,15 @@ class TrainingConfig:
         """Return this configuration without a holdout where rows are too few."""
         return replace(self, holdout=0.0) if rows < MIN_ROWS_TO_SPLIT else self
 
+    @property
+    def is_one_by_one(self) -> bool:
+        """Whether each step is the article's: plain descent, a person at a time."""
+        return (
+            self.batch_size == 1
+            and self.momentum == 0
+            and not (self.standardize or self.shuffle)
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """Return the settings by name, ready for JSON."""
         return asdict(self)
@@ -85,22 +96,28 @@ ARTICLE_CONFIG: Final = TrainingConfig(
 )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Epoch:
+class Epoch(NamedTuple):
     """What is known after one pass over the training rows.
 
     Attributes:
         number: Passes so far, from 1.
         train_loss: The configured loss over all training rows.
         holdout_loss: The same over the holdout, None without one.
-        params: What to keep if training ended here, in plain offsets: the parameters
-            of the best epoch on the holdout, or without one the latest.
+        kept: What to keep if training ended here: the parameters of the best epoch on
+            the holdout, or without one the latest.
     """
 
     number: int
     train_loss: float
     holdout_loss: float | None
-    params: Params
+    kept: Params | PlainParams
+
+    @property
+    def params(self) -> Params:
+        """What to keep, as arrays; they take plain offsets."""
+        return (
+            self.kept.to_params() if isinstance(self.kept, PlainParams) else self.kept
+        )
 
 
 class _Scale(NamedTuple):
@@ -131,6 +148,9 @@ def train(data: Dataset, config: TrainingConfig) -> Iterator[Epoch]:
         DivergedError: A loss or parameter is not finite.
     """
     training, holdout = data.split(config.holdout, config.seed)
+    if holdout is None and config.is_one_by_one:
+        yield from _train_one_by_one(training, config)
+        return
     rng = np.random.default_rng(config.seed)
     params = init_params(rng, config.hidden_units)
     velocity = Params(*map(np.zeros_like, params))
@@ -149,10 +169,23 @@ def train(data: Dataset, config: TrainingConfig) -> Iterator[Epoch]:
             best, best_number = folded, number
             best_loss = np.inf if holdout_loss is None else holdout_loss
         yield Epoch(
-            number=number, train_loss=train_loss, holdout_loss=holdout_loss, params=best
+            number=number, train_loss=train_loss, holdout_loss=holdout_loss, kept=best
         )
         if config.patience is not None and number - best_number >= config.patience:
             return
+
+
+def _train_one_by_one(data: Dataset, config: TrainingConfig) -> Iterator[Epoch]:
+    """Train as the article does; the people keep their order."""
+    rng = np.random.default_rng(config.seed)
+    params = PlainParams.of(init_params(rng, config.hidden_units))
+    people = [(*x, y) for x, (y,) in zip(data.X.tolist(), data.y.tolist(), strict=True)]
+    for number in range(1, config.epochs + 1):
+        params = params.descend(people, config.loss, config.learning_rate)
+        loss = params.mean_loss(people, config.loss)
+        if not (isfinite(loss) and params.is_finite):
+            raise _diverged(config, loss)
+        yield Epoch(number, loss, None, params)
 
 
 def _descend(
@@ -178,5 +211,9 @@ def _descend(
 def _loss(params: Params, data: Dataset, config: TrainingConfig) -> float:
     loss = LOSSES[config.loss].value(predict_logits(params, data.X), data.y)
     if not (np.isfinite(loss) and params.is_finite):
-        raise DivergedError(f"the {config.loss} loss is {loss}, or a weight too large")
+        raise _diverged(config, loss)
     return loss
+
+
+def _diverged(config: TrainingConfig, loss: float) -> DivergedError:
+    return DivergedError(f"the {config.loss} loss is {loss}, or a weight too large")

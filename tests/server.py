@@ -51,7 +51,7 @@ class Server:
         data_dir: Path,
         *arguments: str,
         environment: Mapping[str, str] | None = None,
-        command: tuple[str, ...] = (sys.executable, "-m", "app.cli", "serve"),
+        command: tuple[str, ...] = (sys.executable, "-m", "app", "serve"),
         port: int | None = None,
     ) -> None:
         """Start it; settings come from the environment given, and from it alone."""
@@ -145,7 +145,7 @@ def serve_in_vain(
 ) -> subprocess.CompletedProcess[str]:
     """Run a server that is not expected to start."""
     return subprocess.run(
-        [sys.executable, "-m", "app.cli", "serve", "--port", "0"],
+        [sys.executable, "-m", "app", "serve", "--port", "0"],
         env={**os.environ, "OFFSETNET_DATA_DIR": str(data_dir), **environment},
         capture_output=True,
         text=True,

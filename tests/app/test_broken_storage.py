@@ -158,7 +158,7 @@ def test_a_damaged_version_is_refused_with_one_line(damaged: Server) -> None:
     lines = [line for line in damaged.log().splitlines() if "is refused" in line]
 
     assert [line for line in lines if "runner" not in line] == [
-        "ERROR:    version 1 is refused: the SHA-256 is not 94a4d02ef142..."
+        "ERROR:    version 1 is refused: the SHA-256 is not 665b0de99b23..."
     ]
     assert "Traceback" not in damaged.log()
 
@@ -195,7 +195,7 @@ def unshipped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     running = Server(
         folder / "data",
         environment={"PYTHONPATH": str(folder / "installed")},
-        command=(sys.executable, "-P", "-m", "app.cli", "serve"),
+        command=(sys.executable, "-P", "-m", "app", "serve"),
     )
     wait_for(lambda: _is_live(running))
     yield running

@@ -37,7 +37,7 @@ def call(folder: Path, *arguments: str) -> Result:
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run `offsetnet` with these arguments in a folder."""
     return subprocess.run(
-        [sys.executable, "-m", "app.cli", *arguments],
+        [sys.executable, "-m", "app", *arguments],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
         capture_output=True,
@@ -64,6 +64,21 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def article(folder: Path) -> subprocess.CompletedProcess[str]:
     """The article's run, saved to article.safetensors."""
     return run(folder, "train", "--article", "--output", "article.safetensors")
+
+
+def test_a_worker_process_collects_garbage() -> None:
+    look = "import app.__main__, gc; print(gc.isenabled())"  # all that a worker runs
+
+    done = subprocess.run(
+        [sys.executable, "-c", look],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.stdout == "True\n"
 
 
 def test_the_article_s_lines_are_printed_every_ten_epochs(

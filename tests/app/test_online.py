@@ -76,7 +76,7 @@ def _start(port: int, *arguments: str | Path) -> subprocess.Popen[str]:
     """Start `offsetnet train --json` in a process of its own."""
     server = ("--server", f"http://127.0.0.1:{port}", "--json")
     return subprocess.Popen(
-        [sys.executable, "-m", "app.cli", "train", *arguments, *server],
+        [sys.executable, "-m", "app", "train", *arguments, *server],
         env={**os.environ, **KEYS},
         preexec_fn=_take_interrupts,  # noqa: PLW1509 - no other thread is here
         stdout=subprocess.PIPE,

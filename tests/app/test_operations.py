@@ -205,3 +205,17 @@ def test_a_problem_s_instance_is_its_request(client: httpx.Client) -> None:
 
 def test_the_server_does_not_name_its_software(client: httpx.Client) -> None:
     assert "Server" not in client.get("/livez").headers
+
+
+def test_a_range_of_the_page_is_answered_like_everything(client: httpx.Client) -> None:
+    response = client.get("/docs", headers={"Range": "bytes=9999999-"})
+
+    assert response.headers["X-Request-ID"]
+
+
+def test_of_a_header_that_stands_twice_the_first_counts(client: httpx.Client) -> None:
+    twice = [("Content-Encoding", "gzip"), ("Content-Encoding", "identity")]
+
+    response = client.post("/predict", content=b"{}", headers=twice)
+
+    assert response.json()["code"] == "content-coding"

@@ -310,3 +310,12 @@ def test_the_smallest_weight_and_height_are_taken(client: httpx.Client) -> None:
     response = client.post("/predict", json={"weight_lb": 5e-324, "height_in": 5e-324})
 
     assert response.status_code == 200
+
+
+@pytest.mark.parametrize("stray", ["weight_offset", "x_offset", "height_offset"])
+def test_a_stray_key_is_the_only_fault(client: httpx.Client, stray: str) -> None:
+    person = {"weight_lb": 128, "height_in": 63, stray: 1}
+
+    response = client.post("/predict", json=person)
+
+    assert [error["code"] for error in response.json()["errors"]] == ["extra_forbidden"]

@@ -23,7 +23,7 @@ from tests.databases import URL, Databases
 from tests.server import UNMEASURED, wait_for
 
 BRIEF: Final = replace(ARTICLE_CONFIG, epochs=5)
-ENDLESS: Final = replace(ARTICLE_CONFIG, epochs=10_000)
+ENDLESS: Final = replace(ARTICLE_CONFIG, epochs=10_000, momentum=0.5)
 MANY: Final = Dataset(
     X=np.tile(ARTICLE_PEOPLE.X, (50, 1)), y=np.tile(ARTICLE_PEOPLE.y, (50, 1))
 )
@@ -41,7 +41,7 @@ class Machine:
         self.jobs = Jobs(self.store, self._settings)
         Versions(self.store, self._settings).prepare()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "app.cli", "runner"],
+            [sys.executable, "-m", "app", "runner"],
             env={**os.environ, **UNMEASURED, **self._settings.runner_environment()},
             stdin=subprocess.DEVNULL,
         )

@@ -45,6 +45,6 @@ def broken_program(folder: Path, *changes: tuple[str, str]) -> Mapping[str, Any]
         text = text.replace(old, new)
     path.write_text(text)
     return {
-        "command": (sys.executable, "-P", "-m", "app.cli", "serve"),
+        "command": (sys.executable, "-P", "-m", "app", "serve"),
         "environment": {"PYTHONPATH": str(folder)},
     }

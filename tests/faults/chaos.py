@@ -25,7 +25,7 @@ from tests.faults.record import Record, violations
 from tests.faults.report import report
 from tests.server import Server, wait_for
 
-TRAINING: Final = {"promote": "always", "config": {"epochs": 2000}}
+TRAINING: Final = {"promote": "always", "config": {"epochs": 2000, "momentum": 0.5}}
 PERSON: Final = {"weight_offset": -7.0, "height_offset": -3.0}
 END_SECONDS: Final = 120.0
 

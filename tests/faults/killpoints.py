@@ -43,7 +43,7 @@ PERSON: Final = {"weight_offset": -7.0, "height_offset": -3.0}
 SECONDS: Final = 30.0
 NOTHING: Final[Mapping[str, str]] = {}
 PROGRAM: Final[Mapping[str, Any]] = {
-    "command": (sys.executable, "-m", "app.cli", "serve"),
+    "command": (sys.executable, "-m", "app", "serve"),
     "environment": NOTHING,
 }
 

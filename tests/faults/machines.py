@@ -53,7 +53,7 @@ def submit(
     servers: Sequence[Server], record: Record, epochs: int
 ) -> tuple[Server, Server, int]:
     """Submit job 1; return the machine that takes it, the other one, and the runner."""
-    training = {"promote": "always", "config": {"epochs": epochs}}
+    training = {"promote": "always", "config": {"epochs": epochs, "momentum": 0.5}}
     job = servers[0].client.post("/train", json=training).raise_for_status().json()
     record.acknowledge("job", job)
     taker = wait_for(lambda: next(filter(_has_taken, servers), None))

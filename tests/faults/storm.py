@@ -76,7 +76,11 @@ class Clients:
     def _submit(self, client: httpx.Client, choice: random.Random, key: str) -> None:
         request = {
             "promote": choice.choice(["always", "never", "if_better"]),
-            "config": {"epochs": choice.randint(1, 400), "seed": choice.randint(0, 99)},
+            "config": {
+                "epochs": choice.randint(1, 400),
+                "momentum": 0.5,
+                "seed": choice.randint(0, 99),
+            },
         }
         headers = {"Idempotency-Key": key}
 

@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from model import ALL_UNITS, Units
-from tests.model.csv_reading import HEADER, outcome, read
+from tests.model.csv_reading import HEADER, faults, outcome, read
 
 PEOPLE = (
     b'label,"height_cm",weight_kg\r\n'
@@ -19,6 +19,8 @@ PEOPLE = (
     b"FEMALE,+150,.5e2"
 )
 TOKENS = ["weight_lb", "height_in", "label", *'1F,,,"\n\n\r', " ", "\0", "é", "_", "."]
+CELLS = ["135", "66.5", "1e1", "+9", " 8 ", "0", "-1", "1e9", "nan", "1_0", "x", ""]
+ENDS = ["F\n", "male\n", "FEMALE\r\n", " m \n", "X\n", "F,\n", "F\n\n", "F\r", '"F"\n']
 COLUMNS = [
     columns
     for units in ALL_UNITS
@@ -118,6 +120,22 @@ def test_slices_of_any_size_give_the_same_people(points: list[int]) -> None:
     assert outcome(*slices) == outcome(PEOPLE)
 
 
+@given(
+    rows=st.lists(
+        st.tuples(st.sampled_from(CELLS), st.sampled_from(CELLS), st.sampled_from(ENDS))
+    )
+)
+def test_quoting_a_harmless_cell_changes_nothing(
+    rows: list[tuple[str, str, str]],
+) -> None:
+    text = "".join(f"{weight},{height},{end}" for weight, height, end in rows)
+    quoted = 'weight_lb,height_in,label\n"1","1","F"\n'  # keeps its slice from haste
+
+    assert outcome(HEADER, b"1,1,F\n", text.encode()) == outcome(
+        (quoted + text).encode()
+    )
+
+
 def test_a_csv_that_comes_byte_by_byte_gives_the_same_people() -> None:
     assert outcome(*(bytes([byte]) for byte in PEOPLE)) == outcome(PEOPLE)
 
@@ -159,3 +177,10 @@ def test_anything_like_a_csv_gives_people_or_faults(content: str) -> None:
 @given(rows=st.lists(st.sampled_from(TOKENS), max_size=40).map("".join))
 def test_anything_below_a_header_gives_people_or_faults(rows: str) -> None:
     outcome(HEADER + rows.encode())
+
+
+@pytest.mark.parametrize("rest", [b"", b'"1",1,F\n'], ids=["quickly", "by the line"])
+def test_a_carriage_return_counts_to_its_line(rest: bytes) -> None:
+    line = b"135,66,F".rjust(4_096)
+
+    assert faults(HEADER, line + b"\r\n" + rest) == [(2, None, "line_too_long")]
