@@ -8,7 +8,7 @@ PIP := $(BIN)/pip --disable-pip-version-check --quiet
 export OPENBLAS_NUM_THREADS := 1
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help serve test lint bench prove prove-short test-image lock clean
+.PHONY: help serve test lint bench bench-long prove prove-short test-image lock clean
 
 help: ## show this
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -29,11 +29,11 @@ lint: $(VENV)/dev ## format, lint, types, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-bench: $(VENV)/dev ## print the figures of README and docs
-	$(BIN)/python -m benchmarks.article
-	$(BIN)/python -m benchmarks.quality
-	$(BIN)/python -m benchmarks.drift
-	$(BIN)/python -m benchmarks.swap
+bench: $(VENV)/dev ## measure, and write the tables of docs/performance.md
+	$(BIN)/python -m benchmarks.report
+
+bench-long: $(VENV)/dev ## the same for what takes long: endurance, other servers
+	$(BIN)/python -m benchmarks.report --long
 
 prove: $(VENV)/dev ## run every proof of docs/reliability.md and write that page
 	$(BIN)/python -m tests.faults.prove
@@ -55,7 +55,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes
 	--python-version 3.11 --no-header
 
 clean: ## remove what was set up, and nothing that was trained
-	rm -rf $(VENV) .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-peers .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed"'

@@ -106,7 +106,14 @@ def test_readme_names_the_setting(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "page", ["README.md", "docs/architecture.md", "docs/operations.md"]
+    "page",
+    [
+        "README.md",
+        "benchmarks/README.md",
+        "docs/architecture.md",
+        "docs/operations.md",
+        "docs/performance.md",
+    ],
 )
 def test_every_link_to_a_file_resolves(page: str) -> None:
     links = re.findall(r"\]\(([^)#]+)", (ROOT / page).read_text())
@@ -118,3 +125,21 @@ def test_every_link_to_a_file_resolves(page: str) -> None:
     ]
 
     assert missing == []
+
+
+@pytest.mark.parametrize(
+    "program",
+    sorted(
+        path.stem
+        for path in (ROOT / "benchmarks").glob("*.py")
+        if "def main() -> None:" in path.read_text() and path.stem != "report"
+    ),
+)
+def test_every_benchmark_has_its_table(program: str) -> None:
+    page = (ROOT / "docs" / "performance.md").read_text()
+    mark = rf"<!-- (long )?table: python -m benchmarks\.{program} -->\n\n```\n(.+?)```"
+
+    found = re.search(mark, page, re.DOTALL)
+
+    assert found
+    assert re.search(r"\d", found[2])

@@ -1,0 +1,1 @@
+"""Other model servers with the same weights, one file each, for other_servers.py."""

@@ -1,0 +1,122 @@
+"""Show where the time of a prediction goes, stage by stage, without any server.
+
+The application is called as the server calls it, with one request again and again, so
+that everything is in the processor's caches; in a server that also parses, waits and
+writes, the same code takes two to four times as long, and the shares are what tells.
+Each row is the least of some repeats.
+
+Usage: python -m benchmarks.stages
+"""
+
+import timeit
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from types import SimpleNamespace
+from typing import Any, Final
+
+from pydantic_core import to_json
+from rich.console import Console
+from rich.table import Table
+from starlette.types import ASGIApp, Message
+
+from app.api import _query
+from app.auth import Guard
+from app.bodies import MAX_JSON_BYTES, Json, RawRequest, media_type, read
+from app.main import create_app
+from app.prediction import predict
+from app.registry import ServedModel
+from app.schemas import SHAPES, PredictQuery
+from app.settings import Settings
+from benchmarks.apps import ANSWER, bare
+from benchmarks.predict import EMILY
+from model import load, load_shipped
+
+CALLS: Final = 5_000
+REPEATS: Final = 7
+HEADERS: Final = [
+    (b"host", b"127.0.0.1"),
+    (b"content-type", b"application/json"),
+    (b"content-length", str(len(EMILY)).encode()),
+]
+SETTINGS: Final = Settings()
+GUARD: Final = Guard(SETTINGS)
+MODEL: Final = ServedModel.of(1, load(load_shipped()))
+SERVICE: Final = SimpleNamespace(guard=GUARD, registry=SimpleNamespace(active=MODEL))
+
+
+def scope() -> dict[str, Any]:
+    """Return a request's scope as the server makes it."""
+    return {
+        "type": "http",
+        "method": "POST",
+        "path": "/predict",
+        "query_string": b"",
+        "headers": HEADERS,
+        "server": ("127.0.0.1", 8000),
+        "state": {"service": SERVICE},
+    }
+
+
+async def receive() -> Message:
+    """Return the whole body."""
+    return {"type": "http.request", "body": EMILY, "more_body": False}
+
+
+async def send(message: Message) -> None:
+    """Take a part of the answer."""
+    del message
+
+
+def finish(coroutine: Coroutine[Any, Any, object]) -> None:
+    """Run what never waits."""
+    with suppress(StopIteration):
+        coroutine.send(None)
+
+
+def call(app: ASGIApp) -> Callable[[], None]:
+    """Return a function that asks the application once."""
+    return lambda: finish(app(scope(), receive, send))  # type: ignore[arg-type] # one
+
+
+def microseconds(work: Callable[[], object]) -> float:
+    """Return the least time of a call."""
+    work()
+    return min(timeit.repeat(work, number=CALLS, repeat=REPEATS)) / CALLS * 1e6
+
+
+def main() -> None:
+    """Print a row for each stage."""
+    request = RawRequest(scope(), receive)
+    headers = request.scope["state"]["headers"] = dict(HEADERS)
+    reader, numbers = SHAPES[0].person.validator, (-7.0, -3.0)
+    answer = {
+        "probability": 0.949,
+        "label": "F",
+        "extrapolating": False,
+        "model_version": 1,
+    }
+    stages: dict[str, Callable[[], object]] = {
+        "is the Host one of ours": lambda: GUARD.check_host(request.scope, headers),
+        "the request as an object": lambda: RawRequest(request.scope, receive),
+        "the query, here none": lambda: _query(request, PredictQuery),
+        "the media type": lambda: media_type(request),
+        "reading the body": lambda: finish(read(request, MAX_JSON_BYTES)),
+        "predicting, as a whole": lambda: predict(MODEL, EMILY, with_explanation=False),
+        "- validating the bytes": lambda: reader.validate_json(EMILY),
+        "- the network": lambda: MODEL.predict_one(*numbers),
+        "- the ranges of training": lambda: MODEL.artifact.ranges.contain(*numbers),
+        "- writing the answer": lambda: to_json(answer),
+        "the answer as an object": lambda: Json(ANSWER),
+    }
+    whole = microseconds(call(create_app(SETTINGS)))
+    table = Table("stage", "µs", "of the whole")
+    table.add_row("bare application", f"{microseconds(call(bare())):.1f}", "")
+    table.add_row("offsetnet", f"{whole:.1f}", "100 %", end_section=True)
+    for name, work in stages.items():
+        found = microseconds(work)
+        table.add_row(name, f"{found:.2f}", f"{100 * found / whole:.0f} %")
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()
