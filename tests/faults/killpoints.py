@@ -16,7 +16,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import product
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -38,6 +38,7 @@ BRISK: Final = {
     "OFFSETNET_POLL_SECONDS": "0.2",
     "OFFSETNET_KEEP_VERSIONS": "2",
 }
+PEER_SECONDS: Final = 3.0  # in which the other process must have looked
 TRAINING: Final = {"promote": "always", "config": {"epochs": 20}}
 PERSON: Final = {"weight_offset": -7.0, "height_offset": -3.0}
 SECONDS: Final = 30.0
@@ -167,13 +168,29 @@ class Run:
         self._put(server, version)
         return server
 
-    def _peer(self, server: Server, _: int) -> Server:
-        """Let one of two processes swap, and the other die before it does."""
-        self._put(server, 1)
-        self._arm()
+    def _peer(self, server: Server, version: int) -> Server:
+        """Let one of two processes swap, and the other die before it does.
+
+        The other may have swapped before it can be told to die: then once more.
+        """
+        chosen = 1
+        while not self._is_taken(server, chosen):
+            chosen = version if chosen == 1 else 1
         server = self._survive(server)
-        wait_for(lambda: _answers_with(server, 1))
+        wait_for(lambda: _answers_with(server, chosen))
         return server
+
+    def _is_taken(self, server: Server, chosen: int) -> bool:
+        """Activate a version, and tell whether the other process obeys in time."""
+        self._put(server, chosen)
+        self._arm()
+        with suppress(AssertionError):
+            wait_for(lambda: not self._order.exists(), PEER_SECONDS)
+        try:
+            self._order.unlink()
+        except FileNotFoundError:
+            return True
+        return False
 
     def _twice(self, server: Server, _: int) -> Server:
         """Kill at the same point again in what follows the first kill."""
