@@ -208,12 +208,11 @@ class Usage(NamedTuple):
 
 
 def tree(process: int) -> list[int]:
-    """Return a process and all below it, itself first."""
-    below = [
-        child
-        for task in Path("/proc", str(process), "task").iterdir()
-        for child in map(int, (task / "children").read_text().split())
-    ]
+    """Return a process and all below it, itself first; those that have ended apart."""
+    below: list[int] = []
+    with suppress(FileNotFoundError, ProcessLookupError):
+        for task in Path("/proc", str(process), "task").iterdir():
+            below += map(int, (task / "children").read_text().split())
     return [process, *(one for child in below for one in tree(child))]
 
 
