@@ -44,7 +44,13 @@ predicting = _router(route_class=PredictRoute, tags=["predict"])
 reading = _router(route_class=PredictRoute)
 admin = _router(route_class=AdminRoute)
 
-TheService = Annotated[Service, Depends(service_of)]
+
+async def _service(request: HTTPConnection) -> Service:
+    """Return the service here: FastAPI would call what is not async in a thread."""
+    return service_of(request)
+
+
+TheService = Annotated[Service, Depends(_service)]
 Number = Annotated[int, BeforeValidator(plain_number), Path(ge=1, examples=[1])]
 
 
@@ -199,7 +205,7 @@ async def activate_model(request: RawRequest) -> Response:
     body = await bodies.read(request, bodies.MAX_JSON_BYTES)
     number = Activation.model_validate_json(body).version
     await asyncio.to_thread(service.versions.activate, number, expected)
-    await service.registry.refresh_in_thread()
+    await asyncio.to_thread(service.registry.refresh_or_degrade)
     row, generation = await asyncio.to_thread(service.versions.describe_active)
     answer = views.ActiveModel.of(row).model_dump_json().encode()
     return bodies.Json(answer, headers=[(b"etag", f'"{generation}"'.encode())])
@@ -241,12 +247,14 @@ async def livez(request: RawRequest) -> Response:
     return bodies.Json(b'{"live":true}')
 
 
-@public.get("/readyz")
-async def readyz(service: TheService) -> views.Ready:
+@public.get("/readyz", response_model=views.Ready)
+async def readyz(request: RawRequest) -> Response:
     """Tell whether a verified version is loaded, and whether the store answers."""
+    service = service_of(request)
     service.drain.refuse_if_begun()
     _ = service.registry.active
-    return views.Ready(ready=True, degraded=service.registry.is_degraded)
+    answer = views.Ready(ready=True, degraded=service.registry.is_degraded)
+    return bodies.Json(answer.model_dump_json().encode())
 
 
 @public.get("/version")

@@ -53,31 +53,13 @@ class Guard:
         self._predict = frozenset(map(_digest, settings.all_predict_keys()))
         self._has_open_docs = settings.public_docs
         self._hosts = LOCAL_HOSTS | {host.lower() for host in settings.allowed_hosts}
-        self._is_foreign = lru_cache(maxsize=64)(self._look_at_host)
-
-    def check_host(
-        self, connection: Connection, headers: Mapping[bytes, bytes]
-    ) -> None:
-        """Refuse a foreign name on a loopback connection (DNS rebinding).
-
-        Raises:
-            ForeignHostError: The Host is not among the allowed ones.
-        """
-        if self._is_foreign(connection["server"], headers.get(b"host", b"")):
-            raise ForeignHostError(
-                "this Host is not answered on loopback; "
-                "OFFSETNET_ALLOWED_HOSTS adds names"
-            )
+        self.check_host = lru_cache(maxsize=64)(self._check_host)  # keeps no refusal
 
     def is_open(self, scope: Scope) -> bool:
         """Tell whether a route asks nothing of its caller, as things are set."""
         if scope is Scope.PREDICT:
             return not self._predict
         return scope is Scope.OPEN or (scope is Scope.DOCS and self._has_open_docs)
-
-    def _look_at_host(self, server: tuple[str, int] | None, host: bytes) -> bool:
-        name = _without_port(host.decode("latin-1").lower())
-        return _is_loopback(server) and name not in self._hosts
 
     def check(
         self, scope: Scope, connection: Connection, headers: Mapping[bytes, bytes]
@@ -99,6 +81,19 @@ class Guard:
         """Name the caller by the digest of its key; "" where none is configured."""
         digest = _digest(_sent_key(headers) or b"")
         return digest.hex()[:32] if digest in self._admin | self._predict else ""
+
+    def _check_host(self, server: tuple[str, int] | None, host: bytes) -> None:
+        """Refuse a foreign name on a loopback connection (DNS rebinding).
+
+        Raises:
+            ForeignHostError: The Host is not among the allowed ones.
+        """
+        name = _without_port(host.decode("latin-1").lower())
+        if _is_loopback(server) and name not in self._hosts:
+            raise ForeignHostError(
+                "this Host is not answered on loopback; "
+                "OFFSETNET_ALLOWED_HOSTS adds names"
+            )
 
     def _check_admin(
         self, connection: Connection, headers: Mapping[bytes, bytes]

@@ -8,7 +8,7 @@ from typing import Final
 
 from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.responses import Response
-from starlette.types import Receive, Scope
+from starlette.types import Receive, Scope, Send
 
 Header = tuple[bytes, bytes]
 
@@ -89,6 +89,18 @@ class Json(Response):
             *headers,
         ]
 
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the answer; only the server needs to know more of the request."""
+        del scope, receive
+        await send(
+            {
+                "type": "http.response.start",
+                "status": self.status_code,
+                "headers": self.raw_headers,
+            }
+        )
+        await send({"type": "http.response.body", "body": self.body})
+
 
 def media_type(request: RawRequest) -> str:
     """Return the body's media type, in lower case, "" where none is given.
@@ -125,16 +137,16 @@ async def read(request: RawRequest, max_bytes: int) -> bytes:
     headers = request.scope["state"]["headers"]
     if int(headers.get(b"content-length", b"0")) > max_bytes:
         raise BodyTooLargeError(_TOO_LARGE % max_bytes)
-    body, has_more = b"", True
-    while has_more:  # mostly once
+    body: bytes = b""
+    while True:  # mostly once
         message = await request.receive()
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
         body += message["body"]
-        has_more = message["more_body"]
         if len(body) > max_bytes:
             raise BodyTooLargeError(_TOO_LARGE % max_bytes)
-    return body
+        if not message["more_body"]:
+            return body
 
 
 async def slices(request: RawRequest, max_bytes: int) -> AsyncIterator[bytes]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+import gc
 import logging
 import signal
 import sys
@@ -52,6 +53,7 @@ def serve(
     log_config = copy.deepcopy(LOGGING_CONFIG)
     log_config["loggers"]["app"] = {"handlers": ["default"], "level": "INFO"}
     signal.signal(signal.SIGTERM, _exit_cleanly)
+    gc.disable()  # until the service is open
     with _failure_as_1():
         uvicorn.run(
             "app.main:create_app",
@@ -63,6 +65,7 @@ def serve(
             http="httptools",
             ws="none",
             access_log=access_log,
+            proxy_headers=access_log,  # only the log says who asked
             server_header=False,
             log_config=log_config,
             timeout_graceful_shutdown=GRACEFUL_SECONDS,

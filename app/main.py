@@ -67,7 +67,7 @@ async def _lifespan(
     drain.watch()
     drain.follow_parent()
     claims = Claims(store, settings)
-    supervisor = Supervisor(settings, claims, registry.refresh_in_thread)
+    supervisor = Supervisor(settings, claims, registry.look)
     service = Service(
         guard=guard,
         registry=registry,
@@ -78,17 +78,15 @@ async def _lifespan(
         uploads=Uploads(),
         drain=drain,
     )
-    tasks = [
-        asyncio.create_task(registry.watch(settings.poll_seconds)),
-        asyncio.create_task(supervisor.keep_running()),
-    ]
     gc.freeze()  # what is here now stays: no later collection walks through it
+    gc.enable()
     sys.setswitchinterval(SWITCH_SECONDS)
+    running = asyncio.create_task(supervisor.keep_running())
     try:
-        yield {"service": service}
+        with registry.watching(settings.poll_seconds):
+            yield {"service": service}
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
         await supervisor.stop()
         store.close()

@@ -58,7 +58,7 @@ class ObservedApp(FastAPI):
         direct = self._direct.get((scope["method"], scope["path"]))
         request = RawRequest(scope, receive)
         try:
-            self._guard.check_host(scope, headers)
+            self._guard.check_host(scope["server"], headers.get(b"host", b""))
             response = None if direct is None else await direct(request)
         except Exception as error:  # as FastAPI does for its routes
             if is_bug(error):

@@ -4,11 +4,12 @@ It is one immutable object behind one reference, `active`. A request reads the
 reference once and keeps what it got; a swap is one assignment.
 """
 
-import asyncio
 import logging
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
 
 from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -17,6 +18,8 @@ from app.store import Store, StoreError
 from app.tables import active
 from app.versions import UnknownVersionError, Versions
 from model import Artifact, ArtifactError, load, one_predictor
+
+_ACTIVE: Final = select(active)
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +56,8 @@ class Registry:
         self._store = store
         self._versions = versions
         self._served: ServedModel | None = None
-        self._refreshing = asyncio.Lock()
+        self._refreshing = threading.Lock()
+        self._look, self._is_closed = threading.Event(), False
         self.generation = 0
         self.is_degraded = False
 
@@ -99,7 +103,7 @@ class Registry:
         """
         self._versions.prepare()
         with self._store.read() as connection:
-            row = connection.execute(select(active)).first()
+            row = connection.execute(_ACTIVE).first()
         if row is None or row.generation == self.generation:
             return
         try:
@@ -110,17 +114,25 @@ class Registry:
             logger.info("version %s is loaded", row.version)
         self.generation = row.generation
 
-    async def watch(self, poll_seconds: float) -> None:
-        """Refresh for ever; a store that cannot be read leaves the version serving."""
-        while True:
-            await asyncio.sleep(poll_seconds)
-            await self.refresh_in_thread()
+    @contextmanager
+    def watching(self, poll_seconds: float) -> Iterator[None]:
+        """Refresh meanwhile, in a thread of its own: no request waits for the store."""
+        threading.Thread(target=self._watch, args=(poll_seconds,), daemon=True).start()
+        try:
+            yield
+        finally:
+            self._is_closed = True
+            self.look()
 
-    async def refresh_in_thread(self) -> None:
-        """Refresh without holding the event loop, one after the other."""
-        async with self._refreshing:
+    def look(self) -> None:
+        """Let the watching thread refresh now."""
+        self._look.set()
+
+    def refresh_or_degrade(self) -> None:
+        """Refresh; a store that cannot be read leaves the version serving."""
+        with self._refreshing:
             try:
-                await asyncio.to_thread(self.refresh)
+                self.refresh()
             except (SQLAlchemyError, StoreError) as error:
                 logger.warning("the store cannot be read: %s", type(error).__name__)
                 self.is_degraded = True
@@ -136,3 +148,11 @@ class Registry:
         """
         content, sha256 = self._versions.weights(version)
         return ServedModel.of(version, load(content, sha256))
+
+    def _watch(self, poll_seconds: float) -> None:
+        while True:
+            self._look.wait(poll_seconds)
+            self._look.clear()
+            if self._is_closed:
+                return
+            self.refresh_or_degrade()

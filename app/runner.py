@@ -29,6 +29,7 @@ from app.trainer import Trainer
 
 NICENESS: Final = 15
 IDLE_SECONDS: Final = 1.0
+ALIVE_SECONDS: Final = 2.0
 STACK_BYTES: Final = 1 << 20
 ENDED: Final = b"."
 ALIVE: Final = b"~"
@@ -95,7 +96,7 @@ def _show_life() -> None:
     """Show the supervisor that this process is not frozen."""
     while True:
         os.write(sys.stdout.fileno(), ALIVE)
-        time.sleep(IDLE_SECONDS)
+        time.sleep(ALIVE_SECONDS)
 
 
 def _limit_memory(size: int) -> None:

@@ -253,6 +253,7 @@ _BY_SUFFIX: Final = {
     for shape in SHAPES
     for column in shape.units.columns
 }
+_read_offsets: Final = SHAPES[0].person.validator.validate_json
 
 
 def read_person(body: bytes) -> tuple[float, float]:
@@ -261,9 +262,10 @@ def read_person(body: bytes) -> tuple[float, float]:
     Raises:
         ValidationError: The body is not JSON or not a person.
     """
-    if b'"weight_offset"' in body:  # mostly; what it costs to tell is half of reading
+    if b'"weight_offset"' in body:  # mostly; the rest costs as much as reading does
         try:
-            return OFFSETS.offsets_of(SHAPES[0].person.validator.validate_json(body))
+            person = _read_offsets(body)
+            return person["weight_offset"] + 0.0, person["height_offset"] + 0.0  # no -0
         except ValidationError:
             if shape_of(body) is SHAPES[0]:
                 raise

@@ -27,5 +27,5 @@ async def train_only(settings: Settings) -> None:
     store.close()
 
 
-async def _serve_nothing() -> None:
+def _serve_nothing() -> None:
     """Have no version in memory that a job's end could make old."""

@@ -79,8 +79,10 @@ class Store:
         try:
             self._data_dir.mkdir(parents=True, exist_ok=True)
             with self.write() as connection:
-                self._check_owner(connection)
-                metadata.create_all(connection)
+                found = set(inspect(connection).get_table_names())
+                if not metadata.tables.keys() <= found:
+                    self._check_owner(found)
+                    metadata.create_all(connection)
                 self._check_schema(connection)
         except OSError as error:
             message = f"cannot use {self._data_dir}: {error.strerror}"
@@ -110,8 +112,7 @@ class Store:
         self._engine.dispose()
 
     @staticmethod
-    def _check_owner(connection: Connection) -> None:
-        found = set(inspect(connection).get_table_names())
+    def _check_owner(found: set[str]) -> None:
         taken = sorted(found & metadata.tables.keys())
         if taken and schema.name not in found:
             raise StoreError(

@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from typing import Any, Final
 
 from anyio import CapacityLimiter, to_thread
@@ -50,8 +51,13 @@ class Streams:
         self._limit = settings.streams_limit
         self._caller_limit = settings.caller_streams_limit
         self._ping_seconds = settings.ping_seconds
-        self._readers = CapacityLimiter(READERS)
         self._open: Counter[str] = Counter()
+
+    @cached_property
+    def _readers(self) -> CapacityLimiter:
+        return CapacityLimiter(
+            READERS
+        )  # imports a lot, which a start need not wait for
 
     async def follow(self, job_id: int, last_event_id: str, caller: str) -> Response:
         """Return a job's stream, from what the client has not seen.

@@ -5,7 +5,7 @@ import logging
 import os
 import secrets
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
@@ -34,7 +34,7 @@ class Supervisor:
         self,
         settings: Settings,
         claims: Claims,
-        on_job_end: Callable[[], Awaitable[None]],
+        on_job_end: Callable[[], None],
     ) -> None:
         """Take what it needs.
 
@@ -99,7 +99,7 @@ class Supervisor:
             if not told:
                 return
             if ENDED in told:
-                await self._on_job_end()
+                self._on_job_end()
         logger.warning("the runner is silent; ending it")
         process.kill()
 

@@ -36,6 +36,7 @@ UVICORN: Final = (
     *("--loop", "uvloop", "--http", "httptools", "--log-level", "warning"),
 )
 BARE: Final = "bare ASGI, a constant"
+TRIMMED: Final = ("--no-proxy-headers", "--no-server-header")  # as ours is served
 
 Costs = dict[tuple[str, int], list[float]]
 
@@ -57,10 +58,12 @@ def compare(folder: Path) -> Costs:
             kind = {"command": command} if command else {}
             return stack.enter_context(Server(folder / name, **kind))  # type: ignore[arg-type] # a command alone
 
+        trimmed = (*UVICORN, *TRIMMED, "benchmarks.apps:bare")
         taught = start("taught", *UVICORN, "benchmarks.apps:taught")
         predict = Request("/predict", EMILY)
         subjects = [
             Subject(BARE, start("bare", *UVICORN, "benchmarks.apps:bare"), predict),
+            Subject("bare, with our options", start("trim", *trimmed), predict),
             Subject("offsetnet", start("ours"), predict),
             Subject("FastAPI, async def", taught, predict),
             Subject("FastAPI, def", taught, Request("/threaded", EMILY)),

@@ -96,7 +96,9 @@ def main() -> None:
         "model_version": 1,
     }
     stages: dict[str, Callable[[], object]] = {
-        "is the Host one of ours": lambda: GUARD.check_host(request.scope, headers),
+        "is the Host one of ours": lambda: GUARD.check_host(
+            request.scope["server"], headers[b"host"]
+        ),
         "the request as an object": lambda: RawRequest(request.scope, receive),
         "the query, here none": lambda: _query(request, PredictQuery),
         "the media type": lambda: media_type(request),

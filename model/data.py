@@ -163,8 +163,11 @@ class Dataset:
         """Count the rows whose offsets stand under both labels."""
         # One value for each person:
         points = np.ascontiguousarray(self.X).view(np.complex128)[:, 0]
-        _, group, people = np.unique(points, return_inverse=True, return_counts=True)
-        females = np.bincount(group, weights=self.y[:, 0])
+        order = np.argsort(points)
+        points = points[order]
+        first = np.flatnonzero(np.append(True, points[1:] != points[:-1]))
+        people = np.diff(first, append=len(points))
+        females = np.add.reduceat(self.y[order, 0], first)
         return int(people[(females > 0) & (females < people)].sum())
 
 

@@ -302,7 +302,8 @@ def test_a_training_outlives_a_restart_of_its_server(
 def test_an_interrupted_command_leaves_its_job_and_says_so(
     service: Server, people: Path
 ) -> None:
-    command = _start(service.port, people, "--epochs=10000", "--batch-size=1")
+    endless = ("--epochs=10000", "--batch-size=1", "--patience=null")
+    command = _start(service.port, people, *endless)
     job = wait_for(lambda: _has_begun(service))
 
     command.send_signal(signal.SIGINT)
