@@ -155,4 +155,8 @@ class Registry:
             self._look.clear()
             if self._is_closed:
                 return
-            self.refresh_or_degrade()
+            try:
+                self.refresh_or_degrade()
+            except Exception:  # the thread's boundary: it looks again
+                logger.exception("this is a bug")
+                self.is_degraded = True

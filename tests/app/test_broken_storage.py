@@ -245,6 +245,22 @@ def without_store(trainer: Server) -> Iterator[Server]:
     wait_for(lambda: trainer.client.get("/train").is_success)
 
 
+def test_a_version_that_no_one_foresaw_does_not_end_the_watch(tmp_path: Path) -> None:
+    with Server(tmp_path / "data") as server:
+        store = Store(server.settings())
+        _run(store, "UPDATE models SET weights = 'text'")
+        _run(store, "UPDATE active SET generation = 7")
+        wait_for(lambda: server.client.get("/readyz").json()["degraded"])
+
+        answer = server.client.post("/predict", json=EMILY)
+
+        assert answer.json()["model_version"] == 1
+        with store.write() as connection:
+            connection.execute(update(models).values(weights=load_shipped()))
+        store.close()
+        wait_for(lambda: not server.client.get("/readyz").json()["degraded"])
+
+
 def _run(store: Store, statement: str) -> None:
     with store.write() as connection:
         connection.execute(text(statement))
