@@ -7,7 +7,8 @@ in the logit.
 """
 
 from collections.abc import Iterable, Sequence
-from math import exp, log1p, tanh
+from itertools import chain
+from math import exp, hypot, log1p, tanh
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -38,13 +39,11 @@ class PlainParams(NamedTuple):
 
     @property
     def is_finite(self) -> bool:
-        """Whether no parameter is infinite or beyond `MAX_WEIGHT`.
+        """Whether all parameters together are a vector no longer than `MAX_WEIGHT`.
 
-        A parameter that is NaN shows in the loss.
+        So none is NaN, infinite, or beyond that itself.
         """
-        units, b2 = self
-        largest, smallest = max(map(max, units)), min(map(min, units))
-        return -MAX_WEIGHT <= smallest <= largest <= MAX_WEIGHT >= abs(b2)
+        return hypot(*chain.from_iterable(self.units), self.b2) <= MAX_WEIGHT
 
     def descend(
         self, people: Iterable[Person], loss: LossName, learning_rate: float
