@@ -16,8 +16,14 @@ from app.conditions import expected_generations, idempotency_key
 from app.errors import BY_SLUG, NoPageError
 from app.jobs import Origin, Submission
 from app.preview import preview
-from app.registry import ServedModel
-from app.routing import AdminRoute, OpenRoute, PredictRoute, Service, service_of
+from app.routing import (
+    AdminRoute,
+    OpenRoute,
+    PredictRoute,
+    Service,
+    pinned,
+    service_of,
+)
 from app.schemas import (
     MAX_INTEGER,
     MAX_ROWS,
@@ -63,7 +69,7 @@ async def predict(request: RawRequest) -> Response:
     body = await bodies.read(request, bodies.MAX_JSON_BYTES)
     model = service_of(request).registry.active
     if query.model_version is not None:
-        model = await _pinned(request, query.model_version, model)
+        model = await pinned(request, query.model_version, model)
     answer = prediction.predict(model, body, with_explanation=query.explain)
     return bodies.Json(answer)
 
@@ -80,7 +86,7 @@ async def predict_batch(request: RawRequest) -> Response:
     body = await bodies.read(request, bodies.MAX_JSON_BYTES)
     model = service_of(request).registry.active
     if query.model_version is not None:
-        model = await _pinned(request, query.model_version, model)
+        model = await pinned(request, query.model_version, model)
     if media_type == bodies.CSV_TYPE:
         answer = prediction.predict_csv(model, body)
         headers = {"X-Model-Version": str(model.version)}
@@ -288,15 +294,6 @@ _empty = cache(lambda schema: schema())
 ROUTES: Final = [
     route for router in (predicting, admin, reading, public) for route in router.routes
 ]
-
-
-async def _pinned(
-    request: RawRequest, version: int, active: ServedModel
-) -> ServedModel:
-    """Return the version that the caller pins."""
-    if version == active.version:
-        return active
-    return await asyncio.to_thread(service_of(request).registry.load, version)
 
 
 def _caller(request: HTTPConnection) -> str:

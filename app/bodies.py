@@ -109,11 +109,20 @@ def media_type(request: RawRequest) -> str:
         MediaTypeError: The charset is not UTF-8.
         ContentCodingError: The body has a content coding.
     """
+    refuse_coding(request)
     headers = request.scope["state"]["headers"]
-    coding = headers.get(b"content-encoding")
+    return _parse_type(headers.get(b"content-type", b""))
+
+
+def refuse_coding(request: RawRequest) -> None:
+    """Let a body pass that is as it is.
+
+    Raises:
+        ContentCodingError: It has a content coding.
+    """
+    coding = request.scope["state"]["headers"].get(b"content-encoding")
     if coding is not None and coding.lower() != b"identity":
         raise ContentCodingError("send the body without a content coding")
-    return _parse_type(headers.get(b"content-type", b""))
 
 
 @lru_cache(maxsize=64)

@@ -24,11 +24,17 @@ from app.auth import (
 from app.bodies import (
     BodyTooLargeError,
     ContentCodingError,
+    Json,
     MediaTypeError,
     UploadBusyError,
 )
 from app.conditions import IdempotencyKeyError, PreconditionRequiredError
 from app.drain import DrainingError
+from app.inference_protocol import (
+    InferenceError,
+    UnknownModelError,
+    UnsupportedError,
+)
 from app.jobs import (
     CallerLimitError,
     FinishedJobError,
@@ -64,6 +70,7 @@ class Problem(NamedTuple):
     headers: Mapping[str, str] = {}
 
 
+_PROTOCOLS: Final = ("/v1/", "/v2/")  # in which errors are one string
 _RETRY: Final = {"Retry-After": "1"}
 _CLOSE: Final = {"Connection": "close"}
 
@@ -78,6 +85,7 @@ PROBLEMS: Final[dict[type[Exception], Problem]] = {
     ForeignHostError: Problem(400, "foreign-host", "The Host is not answered here"),
     ClientDisconnect: Problem(400, "disconnected", "The client left"),
     CsvEncodingError: MALFORMED,
+    InferenceError: Problem(400, "inference", "The request breaks the protocol"),
     IdempotencyKeyError: Problem(400, "idempotency-key", "This is no key"),
     UnauthenticatedError: Problem(
         401, "unauthenticated", "A key is needed", {"WWW-Authenticate": "Bearer"}
@@ -85,6 +93,7 @@ PROBLEMS: Final[dict[type[Exception], Problem]] = {
     ForbiddenError: Problem(403, "forbidden", "The key does not reach this far"),
     ForeignOriginError: Problem(403, "foreign-origin", "Another site sent this"),
     NoPageError: NOT_FOUND,
+    UnknownModelError: NOT_FOUND,
     UnknownJobError: NOT_FOUND,
     UnknownVersionError: NOT_FOUND,
     FinishedJobError: Problem(409, "job-finished", "The job has ended"),
@@ -128,6 +137,7 @@ PROBLEMS: Final[dict[type[Exception], Problem]] = {
     DBAPIError: STORAGE,
     PoolTimeoutError: STORAGE,
     StoreError: STORAGE,
+    UnsupportedError: Problem(501, "unsupported", "This is not served"),
     Exception: INTERNAL,
 }
 _SPEAKING: Final = tuple(  # whose messages are written for the client
@@ -148,12 +158,15 @@ def install(app: FastAPI) -> None:
 
 
 def respond(
+    request: HTTPConnection,
     problem: Problem,
-    request_id: str,
     detail: str,
     errors: Sequence[Mapping[str, Any]] = (),
 ) -> Response:
     """Return the problem as a response; `detail` and `errors` never echo input."""
+    request_id = request.scope["state"]["request_id"].decode()
+    if _is_of_protocol(request):
+        return _respond_in_protocol(problem, request_id, detail, errors)
     body = {
         "type": f"/problems/{problem.slug}",
         "title": problem.title,
@@ -171,6 +184,20 @@ def respond(
     )
 
 
+def _respond_in_protocol(
+    problem: Problem,
+    request_id: str,
+    detail: str,
+    errors: Sequence[Mapping[str, Any]],
+) -> Response:
+    """Say it in one string, as the protocols do; they know no 422."""
+    where = next((f"{one['pointer']}: {one['detail']}" for one in errors), detail)
+    body = {"error": where, "code": problem.slug, "request_id": request_id}
+    status = MALFORMED.status if problem.status == INVALID.status else problem.status
+    headers = [(k.lower().encode(), v.encode()) for k, v in problem.headers.items()]
+    return Json(to_json(body), status, headers)
+
+
 async def answer(request: HTTPConnection, error: Exception) -> Response:
     """Answer an exception with its problem."""
     problem, errors = _find(type(error)), _errors(error)
@@ -182,7 +209,7 @@ async def answer(request: HTTPConnection, error: Exception) -> Response:
         detail = problem.title
     else:
         detail = str(error)
-    return respond(problem, request.state.request_id.decode(), detail, errors)
+    return respond(request, problem, detail, errors)
 
 
 def is_bug(error: Exception) -> bool:
@@ -195,7 +222,14 @@ async def _answer_http(request: HTTPConnection, error: Exception) -> Response:
     problem = NOT_FOUND
     if getattr(error, "status_code", None) == HTTPStatus.METHOD_NOT_ALLOWED:
         problem = METHOD._replace(headers={"Allow": ", ".join(_methods(request))})
-    return respond(problem, request.state.request_id.decode(), problem.title)
+    phrase = HTTPStatus(problem.status).phrase
+    return respond(
+        request, problem, phrase if _is_of_protocol(request) else problem.title
+    )
+
+
+def _is_of_protocol(request: HTTPConnection) -> bool:
+    return f"{request.scope['path']}/".startswith(_PROTOCOLS)
 
 
 def _methods(request: HTTPConnection) -> list[str]:

@@ -10,12 +10,13 @@ from typing import Final
 
 from fastapi import FastAPI
 
-from app import __version__, api, openapi, page
+from app import __version__, api, inference, openapi, page
 from app.auth import Guard
 from app.bodies import Uploads
 from app.claims import Claims
 from app.drain import Drain
 from app.errors import install
+from app.inference_statistics import InferenceStatistics
 from app.jobs import Jobs
 from app.observe import ObservedApp
 from app.registry import Registry
@@ -40,7 +41,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     guard = Guard(settings)
     app = ObservedApp(
         guard,
-        [*api.ROUTES, *page.ROUTES],
+        [*api.ROUTES, *inference.ROUTES, *page.ROUTES],
         title="offsetnet",
         version=__version__,
         license_info={"name": "MIT", "identifier": "MIT"},
@@ -71,6 +72,7 @@ async def _lifespan(
     service = Service(
         guard=guard,
         registry=registry,
+        statistics=InferenceStatistics(),
         versions=versions,
         jobs=jobs,
         streams=Streams(jobs, drain, settings),

@@ -51,8 +51,8 @@ def predict_batch(model: ServedModel, body: bytes) -> bytes:
     instances = shape.batch.validate_json(body)["instances"]
     columns = shape.units.columns
     values = [[person[column] for column in columns] for person in instances]
-    answers = _answers(model.artifact, shape.units.to_offsets(np.array(values)))
-    return to_json({"predictions": answers, "model_version": model.version})
+    predictions = answers(model.artifact, shape.units.to_offsets(np.array(values)))
+    return to_json({"predictions": predictions, "model_version": model.version})
 
 
 def predict_csv(model: ServedModel, body: bytes) -> bytes:
@@ -73,16 +73,16 @@ def csv_lines(artifact: Artifact, table: Table) -> Iterator[str]:
     order = [table.units.columns.index(name) for name in table.header]
     for start in range(0, len(X), MAX_INSTANCES):
         rows = slice(start, start + MAX_INSTANCES)
-        answers = _answers(artifact, X[rows])
+        found = answers(artifact, X[rows])
         people = table.values[rows, order].tolist()
-        for numbers, answer in zip(people, answers, strict=True):
+        for numbers, answer in zip(people, found, strict=True):
             cells = [repr(number).removesuffix(".0") for number in numbers]
             cells += [repr(answer["probability"]), answer["label"]]
             cells += [str(answer["extrapolating"]).lower()]
             yield ",".join(cells) + "\n"
 
 
-def _answers(artifact: Artifact, X: Floats) -> list[dict[str, Any]]:
+def answers(artifact: Artifact, X: Floats) -> list[dict[str, Any]]:
     """Return the answer for each row of offsets X (N, 2)."""
     P = predict_proba(artifact.params, X).tolist()
     outside = artifact.ranges.outside(X).tolist()

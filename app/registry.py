@@ -35,12 +35,13 @@ class ServedModel:
     version: int
     artifact: Artifact
     predict_one: Callable[[float, float], float]
+    sha256: str = ""
 
     @classmethod
-    def of(cls, version: int, artifact: Artifact) -> Self:
+    def of(cls, version: int, artifact: Artifact, sha256: str = "") -> Self:
         """Make a verified version ready."""
         one = one_predictor(artifact.params)
-        return cls(version=version, artifact=artifact, predict_one=one)
+        return cls(version=version, sha256=sha256, artifact=artifact, predict_one=one)
 
 
 class Registry:
@@ -139,6 +140,16 @@ class Registry:
             else:
                 self.is_degraded = False
 
+    def reload(self) -> None:
+        """Read the version that serves once more.
+
+        Raises:
+            NotReadyError: There is none.
+            ArtifactError: Its bytes are damaged; what is in memory goes on serving.
+        """
+        with self._refreshing:
+            self._served = self.load(self.active.version)
+
     def load(self, version: int) -> ServedModel:
         """Read one version from the store and verify it.
 
@@ -147,7 +158,7 @@ class Registry:
             ArtifactError: Its bytes are damaged.
         """
         content, sha256 = self._versions.weights(version)
-        return ServedModel.of(version, load(content, sha256))
+        return ServedModel.of(version, load(content, sha256), sha256)
 
     def _watch(self, poll_seconds: float) -> None:
         while True:

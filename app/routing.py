@@ -6,6 +6,7 @@ reads its own bytes and returns a response, so that nothing of FastAPI is needed
 declared alike and stand in the OpenAPI document alike.
 """
 
+import asyncio
 import inspect
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
@@ -19,8 +20,9 @@ from starlette.routing import BaseRoute
 from app.auth import Guard, Scope
 from app.bodies import RawRequest, Uploads
 from app.drain import Drain
+from app.inference_statistics import InferenceStatistics
 from app.jobs import Jobs
-from app.registry import Registry
+from app.registry import Registry, ServedModel
 from app.streams import Streams
 from app.supervisor import Supervisor
 from app.versions import Versions
@@ -34,6 +36,7 @@ class Service:
 
     guard: Guard
     registry: Registry
+    statistics: InferenceStatistics
     versions: Versions
     jobs: Jobs
     streams: Streams
@@ -46,6 +49,19 @@ def service_of(request: HTTPConnection) -> Service:
     """Return the service that the lifespan made, which the server adds to requests."""
     service: Service = request.scope["state"]["service"]
     return service
+
+
+async def pinned(
+    request: HTTPConnection, version: int, active: ServedModel
+) -> ServedModel:
+    """Return the version that the caller pins.
+
+    Raises:
+        UnknownVersionError: There is no such version.
+    """
+    if version == active.version:
+        return active
+    return await asyncio.to_thread(service_of(request).registry.load, version)
 
 
 class OpenRoute(APIRoute):
@@ -90,7 +106,9 @@ def direct_endpoints(
     return {
         (method, route.path): _guarded(route.scope, route.endpoint, guard)
         for route in routes
-        if isinstance(route, OpenRoute) and route.is_direct
+        if isinstance(route, OpenRoute)
+        and route.is_direct
+        and not route.param_convertors
         for method in route.methods or ()
     }
 

@@ -12,6 +12,7 @@ import pytest
 from fastapi.routing import APIRoute
 
 from app.api import ROUTES
+from app.inference import ROUTES as PROTOCOL_ROUTES
 from app.settings import PREFIX, Settings
 from tests.server import Server
 
@@ -100,6 +101,18 @@ def test_readme_names_the_route(path: str) -> None:
     assert f"{path}`" in README
 
 
+@pytest.mark.parametrize(
+    "path",
+    sorted({route.path for route in PROTOCOL_ROUTES if isinstance(route, APIRoute)}),
+)
+def test_the_page_of_standard_clients_names_the_route(path: str) -> None:
+    page = (ROOT / "docs" / "interop.md").read_text()
+    pattern = path.replace("offsetnet", "{name}")
+    version = "/v2/models/{name}/versions/{version}"
+
+    assert f"{pattern.removeprefix(version)}`" in page
+
+
 @pytest.mark.parametrize("name", sorted(Settings.model_fields))
 def test_readme_names_the_setting(name: str) -> None:
     assert f"`{PREFIX}{name.upper()}`" in README
@@ -111,6 +124,7 @@ def test_readme_names_the_setting(name: str) -> None:
         "README.md",
         "benchmarks/README.md",
         "docs/architecture.md",
+        "docs/interop.md",
         "docs/operations.md",
         "docs/performance.md",
     ],

@@ -1,0 +1,303 @@
+"""The Open Inference Protocol, version 2: from bytes to people, and back.
+
+Media types mean nothing here, since clients send whatever they like: a request whose
+header gives the length of its JSON carries tensors as bytes behind it, every other is
+JSON alone.
+
+References:
+    KServe, Open Inference Protocol, REST, and Triton's binary tensor data extension.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from math import prod
+from typing import Annotated, Any, Final, NamedTuple, NotRequired
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
+from pydantic_core import to_json
+from typing_extensions import TypedDict
+
+from app.schemas import MAX_INSTANCES, shape_of
+from model import LABEL_THRESHOLD, LABELS, OFFSETS, Floats
+
+MODEL_NAME: Final = "offsetnet"
+INPUT: Final = "features"
+OUTPUTS: Final = ("probability", "label")
+
+_DTYPES: Final[Mapping[str, np.dtype[Any]]] = {
+    "FP64": np.dtype("<f8"),
+    "FP32": np.dtype("<f4"),
+    **{f"INT{8 * size}": np.dtype(f"<i{size}") for size in (1, 2, 4, 8)},
+    **{f"UINT{8 * size}": np.dtype(f"<u{size}") for size in (1, 2, 4, 8)},
+}
+_WIDTH: Final = len(OFFSETS.columns)
+_LENIENT: Final = ConfigDict(strict=True)  # what is not known here is passed over
+
+
+class InferenceError(Exception):
+    """The request breaks the protocol."""
+
+
+class UnknownModelError(Exception):
+    """There is no model of this name."""
+
+
+class UnsupportedError(Exception):
+    """The request asks for a part of the protocol that is not served."""
+
+
+@with_config(_LENIENT)
+class _InputParameters(TypedDict):
+    binary_data_size: NotRequired[Annotated[int, Field(ge=0)]]
+    shared_memory_region: NotRequired[str]
+
+
+@with_config(_LENIENT)
+class _Input(TypedDict):
+    name: str
+    shape: list[Annotated[int, Field(ge=0)]]
+    datatype: str
+    parameters: NotRequired[_InputParameters]
+    data: NotRequired[Annotated[list[Any], Field(max_length=_WIDTH * MAX_INSTANCES)]]
+
+
+@with_config(_LENIENT)
+class _OutputParameters(TypedDict):
+    binary_data: NotRequired[bool]
+    classification: NotRequired[int]
+    shared_memory_region: NotRequired[str]
+
+
+@with_config(_LENIENT)
+class _Output(TypedDict):
+    name: str
+    parameters: NotRequired[_OutputParameters]
+
+
+@with_config(_LENIENT)
+class _Request(TypedDict):
+    id: NotRequired[str]
+    inputs: Annotated[list[_Input], Field(min_length=1, max_length=1)]
+    outputs: NotRequired[Annotated[list[_Output], Field(max_length=len(OUTPUTS))]]
+    parameters: NotRequired[dict[str, Any]]
+
+
+@with_config(_LENIENT)
+class _RequestV1(TypedDict):
+    instances: Annotated[list[Any], Field(min_length=1, max_length=MAX_INSTANCES)]
+
+
+_REQUEST_V1: Final = TypeAdapter[_RequestV1](_RequestV1)
+_REQUEST: Final = TypeAdapter[_Request](_Request)
+_Number = Annotated[float, Field(allow_inf_nan=False)]
+_NUMBERS: Final = TypeAdapter(list[_Number], config=ConfigDict(strict=True))
+_ROWS: Final = TypeAdapter(list[list[_Number]], config=ConfigDict(strict=True))
+
+
+class Inference(NamedTuple):
+    """What a request asks for.
+
+    Attributes:
+        X: Offsets, shape (N, 2).
+        outputs: Names of the outputs, each with whether it is wanted as bytes.
+        id: Of the caller, None where none was given.
+    """
+
+    X: Floats
+    outputs: Sequence[tuple[str, bool]]
+    id: str | None
+
+
+def read(body: bytes, json_length: bytes | None) -> Inference:
+    """Read a request.
+
+    Args:
+        body: The whole of it.
+        json_length: The header Inference-Header-Content-Length; None where there is
+            none, and the body is JSON alone.
+
+    Raises:
+        InferenceError: It breaks the protocol, or the numbers their bounds.
+        UnsupportedError: It asks for what is not served.
+    """
+    length = len(body) if json_length is None else _length(json_length, len(body))
+    if length == 0 and json_length is not None:  # one person, and nothing else
+        X = _from_bytes(body, [1, _WIDTH], np.dtype("<f8"))
+        return Inference(_bounded(X), [(name, True) for name in OUTPUTS], None)
+    try:
+        request = _REQUEST.validate_json(body[:length])
+    except ValidationError as error:
+        raise InferenceError(_first(error)) from None
+    parameters = request.get("parameters", {})
+    _refuse_unsupported(parameters)
+    X = _read_input(request["inputs"], body[length:])
+    outputs = [*_outputs(request.get("outputs"), parameters)]
+    return Inference(_bounded(X), outputs, request.get("id"))
+
+
+def read_v1(body: bytes) -> Floats:
+    """Return the people of a request of version 1 as offsets, shape (N, 2).
+
+    Each is a row of two offsets, or all are objects in one of the three shapes.
+
+    Raises:
+        ValidationError, InferenceError: The body is not such a request.
+    """
+    instances = _REQUEST_V1.validate_json(body)["instances"]
+    if isinstance(instances[0], list):
+        return _bounded(_from_json(instances, [len(instances), _WIDTH]))
+    shape = shape_of(body)
+    people = shape.batch.validate_python({"instances": instances})["instances"]
+    return shape.units.to_offsets(
+        np.array([[person[name] for name in shape.units.columns] for person in people])
+    )
+
+
+def write(inference: Inference, version: int, P: Floats) -> tuple[bytes, int | None]:
+    """Write the answer for probabilities P (N,).
+
+    Returns:
+        The body, and the length of its JSON where bytes follow, else None.
+    """
+    tensors, tail = [], b""
+    for name, is_binary in inference.outputs:
+        tensor, raw = _tensor(name, P)
+        if is_binary:
+            del tensor["data"]
+            tensor["parameters"] = {"binary_data_size": len(raw)}
+            tail += raw
+        tensors.append(tensor)
+    head = {"model_name": MODEL_NAME, "model_version": str(version)}
+    named = {} if inference.id is None else {"id": inference.id}
+    content = to_json({**head, **named, "outputs": tensors})
+    has_tail = any(is_binary for _, is_binary in inference.outputs)
+    return content + tail, len(content) if has_tail else None
+
+
+def _tensor(name: str, P: Floats) -> tuple[dict[str, Any], bytes]:
+    """Return an output as JSON, and as bytes."""
+    if name == "probability":
+        tensor = {"name": name, "shape": [len(P), 1], "datatype": "FP64"}
+        return {**tensor, "data": P.tolist()}, P.astype("<f8").tobytes()
+    labels = [LABELS[p >= LABEL_THRESHOLD] for p in P.tolist()]
+    raw = b"".join(len(one).to_bytes(4, "little") + one.encode() for one in labels)
+    tensor = {"name": name, "shape": [len(P)], "datatype": "BYTES"}
+    return {**tensor, "data": labels}, raw
+
+
+def _length(given: bytes, size: int) -> int:
+    if not given.isdigit() or int(given[:20]) > size:
+        shown = given[:20].decode("ascii", "replace")
+        raise InferenceError(
+            f"inference header size should be in range (0, {size}), got: {shown}"
+        )
+    return int(given)
+
+
+def _refuse_unsupported(parameters: Mapping[str, Any]) -> None:
+    if parameters.get("sequence_id"):
+        raise UnsupportedError("sequences are not supported")
+    if any(name.startswith("triton_") for name in parameters):
+        raise InferenceError("parameters that start with triton_ are reserved")
+
+
+def _read_input(inputs: Sequence[_Input], tail: bytes) -> Floats:
+    """Return the one input's numbers, shape (N, 2), from its JSON or the tail."""
+    (tensor,) = inputs
+    if tensor["name"] != INPUT:
+        raise InferenceError(f"expected the input {INPUT}")
+    parameters, shape = tensor.get("parameters", {}), tensor["shape"]
+    if "shared_memory_region" in parameters:
+        raise UnsupportedError("shared memory is not supported")
+    dtype = _DTYPES.get(tensor["datatype"])
+    if dtype is None:
+        raise InferenceError(f"{INPUT}: expected a datatype of {', '.join(_DTYPES)}")
+    if len(shape) != 2 or shape[1] != _WIDTH or shape[0] > MAX_INSTANCES:  # noqa: PLR2004
+        raise InferenceError(
+            f"{INPUT}: expected the shape [N, {_WIDTH}] with N up to {MAX_INSTANCES}, "
+            f"got {shape}"[:200]
+        )
+    size = parameters.get("binary_data_size")
+    if ("data" in tensor) == (size is not None):
+        raise InferenceError(f"{INPUT}: expected either data or binary_data_size")
+    if size is None:
+        if tail:
+            raise InferenceError(f"unexpected additional input data: {len(tail)} bytes")
+        return _from_json(tensor["data"], shape, dtype)
+    if size > len(tail):
+        raise InferenceError(f"{INPUT}: expecting {size - len(tail)} additional bytes")
+    if size < len(tail):
+        extra = len(tail) - size
+        raise InferenceError(f"unexpected additional input data: {extra} bytes")
+    return _from_bytes(tail, shape, dtype)
+
+
+def _from_bytes(content: bytes, shape: list[int], dtype: np.dtype[Any]) -> Floats:
+    expected = prod(shape) * dtype.itemsize
+    if len(content) != expected:
+        raise InferenceError(
+            f"{INPUT}: expected {expected} bytes for shape {shape}, got {len(content)}"
+        )
+    return np.frombuffer(content, dtype).astype(np.float64).reshape(shape)
+
+
+def _from_json(
+    data: list[Any], shape: list[int], dtype: np.dtype[Any] = _DTYPES["FP64"]
+) -> Floats:
+    """Read numbers that are flat or in rows."""
+    try:
+        if data and isinstance(data[0], list):
+            rows = _ROWS.validate_python(data)
+            if [len(rows), *{len(row) for row in rows}] != shape:
+                raise InferenceError(f"{INPUT}: data is not of the shape {shape}")
+            X = np.array(rows)
+        else:
+            numbers = _NUMBERS.validate_python(data)
+            if len(numbers) != prod(shape):
+                raise InferenceError(
+                    f"{INPUT}: expected {prod(shape)} numbers for shape {shape}, "
+                    f"got {len(numbers)}"
+                )
+            X = np.array(numbers, np.float64).reshape(shape)
+    except ValidationError as error:
+        raise InferenceError(f"{INPUT}: data, {_first(error)}") from None
+    if dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        if not ((limits.min <= X) & (limits.max >= X) & (np.floor(X) == X)).all():
+            raise InferenceError(f"{INPUT}: data is not of the datatype")
+    return X
+
+
+def _outputs(
+    wanted: Sequence[_Output] | None, parameters: Mapping[str, Any]
+) -> Iterator[tuple[str, bool]]:
+    """Yield each output that is asked for, all where none is named."""
+    default = parameters.get("binary_data_output") is True
+    for output in wanted or [_Output(name=name) for name in OUTPUTS]:
+        given = output.get("parameters", {})
+        if output["name"] not in OUTPUTS:
+            raise InferenceError(f"expected outputs among {', '.join(OUTPUTS)}")
+        if given.get("classification") or "shared_memory_region" in given:
+            raise UnsupportedError("classification and shared memory are not supported")
+        yield output["name"], given.get("binary_data", default)
+
+
+def _bounded(X: Floats) -> Floats:
+    """Return the people, unless one is out of bounds or not finite."""
+    lowest, highest = np.array(OFFSETS.limits).T
+    is_inside: NDArray[np.bool_] = (lowest <= X) & (highest >= X)
+    if not is_inside.all():
+        row, column = np.argwhere(~is_inside)[0].tolist()
+        low, high = OFFSETS.limits[column]
+        raise InferenceError(
+            f"{INPUT}[{row}][{column}]: expected a number from {low:g} to {high:g}"
+        )
+    return X + 0.0  # no -0
+
+
+def _first(error: ValidationError) -> str:
+    """Say what the first fault is, and where."""
+    fault = error.errors(include_url=False, include_input=False)[0]
+    place = ".".join(map(str, fault["loc"]))
+    return f"{place}: {fault['msg']}" if place else fault["msg"]
