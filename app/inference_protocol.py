@@ -59,7 +59,9 @@ class _Input(TypedDict):
     shape: list[Annotated[int, Field(ge=0)]]
     datatype: str
     parameters: NotRequired[_InputParameters]
-    data: NotRequired[Annotated[list[Any], Field(max_length=_WIDTH * MAX_INSTANCES)]]
+    data: NotRequired[
+        Annotated[list[Any] | None, Field(max_length=_WIDTH * MAX_INSTANCES)]
+    ]  # KServe's client says null for no people as bytes
 
 
 @with_config(_LENIENT)
@@ -218,13 +220,13 @@ def _read_input(inputs: Sequence[_Input], tail: bytes) -> Floats:
             f"{INPUT}: expected the shape [N, {_WIDTH}] with N up to {MAX_INSTANCES}, "
             f"got {shape}"[:200]
         )
-    size = parameters.get("binary_data_size")
-    if ("data" in tensor) == (size is not None):
-        raise InferenceError(f"{INPUT}: expected either data or binary_data_size")
-    if size is None:
+    data, size = tensor.get("data"), parameters.get("binary_data_size")
+    if data is not None and size is None:
         if tail:
             raise InferenceError(f"unexpected additional input data: {len(tail)} bytes")
-        return _from_json(tensor["data"], shape, dtype)
+        return _from_json(data, shape, dtype)
+    if data is not None or size is None:
+        raise InferenceError(f"{INPUT}: expected either data or binary_data_size")
     if size > len(tail):
         raise InferenceError(f"{INPUT}: expecting {size - len(tail)} additional bytes")
     if size < len(tail):
