@@ -32,7 +32,7 @@ lint: $(VENV)/dev ## format, lint, types, import contracts
 bench: $(VENV)/dev ## measure, and write the tables of docs/performance.md
 	$(BIN)/python -m benchmarks.report
 
-bench-long: $(VENV)/dev ## the same for what takes long or much room: endurance, other servers, PyTorch
+bench-long: $(VENV)/dev ## the same for what takes long or much room: endurance, other servers and clients, PyTorch
 	$(BIN)/python -m benchmarks.report --long
 
 prove: $(VENV)/dev ## run every proof of docs/reliability.md and write that page

@@ -1,6 +1,6 @@
-"""Run the programs that docs/performance.md names, and put their tables there.
+"""Run the programs that pages of docs/ name, and put their tables there.
 
-The page is written by hand but for the blocks under a line like
+The pages are written by hand but for the blocks under a line like
 `<!-- table: python -m benchmarks.predict -->`; each is replaced by what that command
 prints. Those marked `long table` run with `--long` alone.
 
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).parents[1]
-PAGE: Final = ROOT / "docs" / "performance.md"
+PAGES: Final = (ROOT / "docs" / "performance.md", ROOT / "docs" / "interop.md")
 BLOCK: Final = re.compile(
     r"<!-- (?P<kind>long table|table): python -m (?P<command>[\w. ]+?) -->\n\n"
     r"```\n.*?```\n\n[^\n]*\n",
@@ -60,11 +60,12 @@ def main() -> None:
     """Replace the blocks of the kind asked for, each as soon as it is measured."""
     kind = "long table" if "--long" in sys.argv else "table"
     only = [name for name in sys.argv[1:] if not name.startswith("--")]
-    for block in BLOCK.finditer(PAGE.read_text()):
-        program = block["command"].removeprefix("benchmarks.")
-        if block["kind"] == kind and (not only or program in only):
-            new = replaced(block)
-            PAGE.write_text(PAGE.read_text().replace(block[0], new))
+    for page in PAGES:
+        for block in BLOCK.finditer(page.read_text()):
+            program = block["command"].rpartition(".")[2]
+            if block["kind"] == kind and (not only or program in only):
+                new = replaced(block)
+                page.write_text(page.read_text().replace(block[0], new))
 
 
 if __name__ == "__main__":
