@@ -18,6 +18,7 @@ from tests.server import Server
 
 ROOT: Final = Path(__file__).parents[1]
 README: Final = (ROOT / "README.md").read_text()
+INTEROP: Final = (ROOT / "docs" / "interop.md").read_text()
 NUMBER: Final = re.compile(r"-?\d+\.\d+")
 
 
@@ -33,7 +34,7 @@ def read_sessions() -> list[Session]:
     joined = re.sub(
         r"```(?:(?!```).)*<!-- session: server, continued -->\n```console\n",
         "",
-        README,
+        README + INTEROP,
         flags=re.DOTALL,
     )
     blocks = re.findall(
@@ -71,7 +72,9 @@ def split_numbers(text: str) -> tuple[str, list[float]]:
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
-@pytest.mark.parametrize("session", read_sessions(), ids=["server", "article"])
+@pytest.mark.parametrize(
+    "session", read_sessions(), ids=["server", "article", "version 1"]
+)
 def test_a_session_prints_what_readme_says(session: Session, tmp_path: Path) -> None:
     (tmp_path / ".venv" / "bin").mkdir(parents=True)
     (tmp_path / ".venv" / "bin" / "offsetnet").symlink_to(
@@ -91,7 +94,7 @@ def test_a_session_prints_what_readme_says(session: Session, tmp_path: Path) -> 
 def test_readme_has_its_sessions() -> None:
     sessions = read_sessions()
 
-    assert [len(session.steps) for session in sessions] == [10, 1]
+    assert [len(session.steps) for session in sessions] == [10, 1, 1]
 
 
 @pytest.mark.parametrize(
@@ -106,11 +109,23 @@ def test_readme_names_the_route(path: str) -> None:
     sorted({route.path for route in PROTOCOL_ROUTES if isinstance(route, APIRoute)}),
 )
 def test_the_page_of_standard_clients_names_the_route(path: str) -> None:
-    page = (ROOT / "docs" / "interop.md").read_text()
     pattern = path.replace("offsetnet", "{name}")
     version = "/v2/models/{name}/versions/{version}"
 
-    assert f"{pattern.removeprefix(version)}`" in page
+    assert f"{pattern.removeprefix(version)}`" in INTEROP
+
+
+def test_the_example_of_triton_s_client_prints_what_it_says(server: Server) -> None:
+    example, printed = re.findall(
+        r"```python\n(.*?)```\n\n```\n(.*?)```", INTEROP, re.DOTALL
+    )[0]
+    here = example.replace("localhost:8000", f"localhost:{server.port}")
+
+    done = subprocess.run(
+        [sys.executable, "-c", here], capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout == printed
 
 
 @pytest.mark.parametrize("name", sorted(Settings.model_fields))
