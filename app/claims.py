@@ -6,7 +6,7 @@ the lease changes nothing. The statements are in the order of a job's life.
 """
 
 import secrets
-from typing import Any, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Update, and_, or_, select
 
@@ -85,9 +85,12 @@ class Claims:
         Args:
             runner: Names the process that takes it; starts the owner's name.
         """
+        with self._store.read() as connection:
+            if connection.scalar(_ANY) is None:  # mostly, once a second
+                return None
         with self._store.write() as connection:
-            self._give_up(connection, _is_silent(), "lost")
-            may_be_retried = and_(_is_silent(), jobs.c.attempt < self._max_attempts)
+            self._give_up(connection, _IS_SILENT, "lost")
+            may_be_retried = and_(_IS_SILENT, jobs.c.attempt < self._max_attempts)
             is_free = or_(jobs.c.state == "queued", may_be_retried)
             oldest = select(jobs.c.id).where(is_free).order_by(jobs.c.id).limit(1)
             job_id = connection.scalar(oldest)
@@ -207,8 +210,10 @@ def _requeue(**values: Any) -> Update:
     )
 
 
-def _is_silent() -> ColumnElement[bool]:
-    return and_(jobs.c.state == "running", jobs.c.lease_until < now())
+_IS_SILENT: Final = and_(jobs.c.state == "running", jobs.c.lease_until < now())
+_ANY: Final = (
+    select(jobs.c.id).where(or_(jobs.c.state == "queued", _IS_SILENT)).limit(1)
+)
 
 
 def _is_of(runner: str) -> ColumnElement[bool]:

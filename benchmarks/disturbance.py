@@ -36,7 +36,7 @@ from tests.server import Server, wait_for
 ROUNDS: Final = 10
 SECONDS: Final = 2.0
 QUEUED: Final = 5
-QUIET_SHARE: Final = 0.05
+QUIET_SHARE: Final = 0.3
 PREDICT: Final = Request("/predict", EMILY)
 ENDLESS: Final = {
     "examples": [

@@ -32,7 +32,7 @@ from app.schemas import MAX_ROWS
 from app.settings import Settings
 from tests.server import free_port
 
-REPEATS: Final = 3
+REPEATS: Final = 5
 BEAT_SECONDS: Final = 0.001
 ALLOWED_SECONDS: Final = 0.01
 COLUMNS: Final = ("weight_offset", "height_offset")

@@ -27,7 +27,7 @@ from tests.server import Server, wait_for
 ONE_ROUTE: Final = "benchmarks.apps:one_route"
 ROUNDS: Final = 20
 IDLE_SECONDS: Final = 20.0
-SETTLED_SHARE: Final = 0.05
+SETTLED_SHARE: Final = 0.3
 DEADLINE_SECONDS: Final = 60.0
 ASK_SECONDS: Final = 0.005
 
@@ -69,7 +69,7 @@ def is_ready(port: int) -> bool:
 def idle(folder: Path) -> tuple[float, float, int]:
     """Return the shares of a core that both use at once, and our runner's size.
 
-    At once, since what waking up costs depends on what else the machine does.
+    At once, since what it costs to wake up depends on what else the machine does.
     """
     bare = Server(folder / "bare", command=(*UVICORN, ONE_ROUTE))
     with Server(folder / "ours") as ours, bare:

@@ -27,7 +27,7 @@ PEOPLE: Final = "".join(sample_csv(10_000, 1)).encode()
 CSV: Final = {"Content-Type": "text/csv"}
 PERSON: Final = {"weight_offset": -7, "height_offset": -3}
 ALLOWED_SECONDS: Final = 1.5
-QUIET_SHARE: Final = 0.05
+QUIET_SHARE: Final = 0.3
 
 
 class Turnaround(NamedTuple):
