@@ -8,7 +8,8 @@ told apart by their keys.
 import json
 import re
 from dataclasses import fields, replace
-from typing import Annotated, Any, Final, Generic, Literal, NamedTuple, TypeVar
+from functools import cached_property
+from typing import Annotated, Any, Final, Generic, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -224,27 +225,36 @@ class PredictQuery(PinQuery):
     explain: bool = Field(default=False, description="add the exact Shapley values")
 
 
-class Shape(NamedTuple):
-    """One of the three ways to write people, with a reader for each request."""
+class Shape:
+    """One of the three ways to write people, with a reader for each request.
 
-    units: Units
-    person: TypeAdapter[Any]
-    batch: TypeAdapter[Any]
-    train: TypeAdapter[Any]
+    A reader is made when it is first used: a start need not wait for nine of them.
+    """
+
+    def __init__(self, units: Units, person: Any, example: Any) -> None:
+        """Take what a person is, and what one with a label is."""
+        self.units, self._person, self._example = units, person, example
+
+    @cached_property
+    def person(self) -> TypeAdapter[Any]:
+        """What reads one person."""
+        return TypeAdapter(self._person)
+
+    @cached_property
+    def batch(self) -> TypeAdapter[Any]:
+        """What reads several."""
+        return TypeAdapter(Batch[self._person])  # type: ignore[name-defined] # a value
+
+    @cached_property
+    def train(self) -> TypeAdapter[Any]:
+        """What reads a training request."""
+        return TypeAdapter(TrainRequest[self._example])  # type: ignore[name-defined] # the same
 
 
-SHAPES: Final = tuple(
-    Shape(
-        units,
-        TypeAdapter(person),
-        TypeAdapter(Batch[person]),  # type: ignore[valid-type] # made from the table
-        TypeAdapter(TrainRequest[example]),  # type: ignore[valid-type]
-    )
-    for units, person, example in (
-        (OFFSETS, OffsetPerson, OffsetExample),
-        (IMPERIAL, ImperialPerson, ImperialExample),
-        (METRIC, MetricPerson, MetricExample),
-    )
+SHAPES: Final = (
+    Shape(OFFSETS, OffsetPerson, OffsetExample),
+    Shape(IMPERIAL, ImperialPerson, ImperialExample),
+    Shape(METRIC, MetricPerson, MetricExample),
 )
 
 _KEY: Final = re.compile(rb'"(?:weight|height)_(offset|lb|in|kg|cm)"\s*:')
