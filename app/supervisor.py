@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.claims import Claims
 from app.settings import PREFIX, Settings
 
+FIRST_SECONDS: Final = 0.1  # in which a server begins to answer
 RESTART_SECONDS: Final = 1.0
 STOP_SECONDS: Final = 5.0
 SILENCE_SECONDS: Final = 5.0  # twice, and the process counts as frozen
@@ -50,6 +51,7 @@ class Supervisor:
 
     async def keep_running(self) -> None:
         """Run the process for ever, starting it anew when it ends."""
+        await asyncio.sleep(FIRST_SECONDS)
         while True:
             name = secrets.token_hex(8)
             try:
