@@ -6,7 +6,7 @@ It raises the errors of `app.protocol`, where it has its patience from as well.
 import json
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from http import HTTPStatus
 from types import TracebackType
@@ -27,9 +27,10 @@ from app.protocol import (
     parse,
     translated,
 )
-from app.views import ActiveModel, Job, Model, ModelList
+from app.views import ActiveModel, Job, Model, ModelList, Prediction, Predictions
 
-SUBMIT_SECONDS: Final = 10.0  # to go on trying to submit a job
+SUBMIT_SECONDS: Final = 10.0  # to go on asking what may be asked again
+BESIDE_CONFIG: Final = {"promote", "note"}
 SILENCE_SECONDS: Final = 45.0  # three pings of an event stream
 
 
@@ -75,6 +76,66 @@ class Client:
     ) -> None:
         """Close its connections."""
         self._http.close()
+
+    def predict(
+        self,
+        *,
+        explain: bool = False,
+        model_version: int | None = None,
+        **person: float,
+    ) -> Prediction:
+        """Predict one person.
+
+        Args:
+            explain: Whether to add the exact Shapley values.
+            model_version: Which version shall answer; the active one by default.
+            person: In one of the three shapes, such as `weight_lb=128, height_in=63`.
+        """
+        params = _given(model_version=model_version, explain=explain or None)
+        response = self._insist("POST", "/predict", json=person, params=params)
+        return parse(Prediction, response.content)
+
+    def predict_batch(
+        self,
+        people: Sequence[Mapping[str, float]],
+        *,
+        model_version: int | None = None,
+    ) -> Predictions:
+        """Predict up to 1,000 people, in order, all in one of the three shapes."""
+        response = self._insist(
+            "POST",
+            "/predict/batch",
+            json={"instances": [*people]},
+            params=_given(model_version=model_version),
+        )
+        return parse(Predictions, response.content)
+
+    def train(
+        self,
+        people: Sequence[Mapping[str, Any]] | bytes | None = None,
+        *,
+        wait: bool = True,
+        on_progress: Callable[[Job], None] = lambda _: None,
+        **settings: Any,
+    ) -> Job:
+        """Train, and return the job as it ended, or at once as it was accepted.
+
+        Args:
+            people: Examples, or a CSV; the article's four people by default.
+            wait: Whether to follow the job to its end.
+            on_progress: Called with the job whenever it changes.
+            settings: Training settings, `promote` and `note`.
+        """
+        if isinstance(people, bytes):
+            job = self.train_csv(people, **settings)
+        else:
+            request = {n: settings.pop(n) for n in BESIDE_CONFIG & settings.keys()}
+            examples = {} if people is None else {"examples": [*people]}
+            job = self.train_json({**examples, **request, "config": settings})
+        if wait:
+            for news in self.watch(job):
+                on_progress(job := news)
+        return job
 
     def train_csv(self, content: bytes | Iterable[bytes], **query: Any) -> Job:
         """Submit a training on the people of a CSV.
@@ -151,14 +212,32 @@ class Client:
         self, content: bytes | Iterable[bytes], media_type: str, params: dict[str, Any]
     ) -> Job:
         """Submit a job once, by as many tries as it takes: they all have one key."""
-        headers = {"Content-Type": media_type, "Idempotency-Key": uuid.uuid4().hex}
-        patience = Patience(SUBMIT_SECONDS if isinstance(content, bytes) else 0)
+        response = self._insist(
+            "POST",
+            "/train",
+            seconds=SUBMIT_SECONDS if isinstance(content, bytes) else 0.0,
+            content=content,
+            params=params,
+            headers={"Content-Type": media_type, "Idempotency-Key": uuid.uuid4().hex},
+        )
+        return parse(Job, response.content)
+
+    def _insist(
+        self,
+        method: str,
+        path: str,
+        *,
+        seconds: float = SUBMIT_SECONDS,
+        **request: Any,
+    ) -> httpx.Response:
+        """Ask, again and again for a time where a failure may pass.
+
+        Only for what is the same however often it is asked.
+        """
+        patience = Patience(seconds)
         while True:
             try:
-                response = self._send(
-                    "POST", "/train", content=content, params=params, headers=headers
-                )
-                return parse(Job, response.content)
+                return self._send(method, path, **request)
             except ClientError as error:
                 time.sleep(patience.pause(error))
 
@@ -196,3 +275,8 @@ class Client:
     def _send(self, method: str, path: str, **request: Any) -> httpx.Response:
         with translated():
             return check(self._http.request(method, path, **request))
+
+
+def _given(**parameters: Any) -> dict[str, Any]:
+    """Return the parameters that are given."""
+    return {name: value for name, value in parameters.items() if value is not None}

@@ -19,6 +19,9 @@ from tests.server import Server
 ROOT: Final = Path(__file__).parents[1]
 README: Final = (ROOT / "README.md").read_text()
 INTEROP: Final = (ROOT / "docs" / "interop.md").read_text()
+EXAMPLES: Final = re.findall(
+    r"```python\n(.*?)```\n\n```\n(.*?)```", README + INTEROP, re.DOTALL
+)
 NUMBER: Final = re.compile(r"-?\d+\.\d+")
 
 
@@ -115,15 +118,16 @@ def test_the_page_of_standard_clients_names_the_route(path: str) -> None:
     assert f"{pattern.removeprefix(version)}`" in INTEROP
 
 
-def test_the_example_of_triton_s_client_prints_what_it_says(server: Server) -> None:
-    example, printed = re.findall(
-        r"```python\n(.*?)```\n\n```\n(.*?)```", INTEROP, re.DOTALL
-    )[0]
-    here = example.replace("localhost:8000", f"localhost:{server.port}")
+@pytest.mark.parametrize(("example", "printed"), EXAMPLES, ids=["ours", "Triton's"])
+def test_an_example_in_python_prints_what_it_says(
+    tmp_path: Path, example: str, printed: str
+) -> None:
+    with Server(tmp_path / "data") as server:
+        here = example.replace("localhost:8000", f"localhost:{server.port}")
 
-    done = subprocess.run(
-        [sys.executable, "-c", here], capture_output=True, text=True, check=True
-    )
+        done = subprocess.run(
+            [sys.executable, "-c", here], capture_output=True, text=True, check=True
+        )
 
     assert done.stdout == printed
 

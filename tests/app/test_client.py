@@ -13,7 +13,7 @@ import pytest
 
 from app.client import Client
 from app.protocol import ForeignAnswerError, ProblemError, UnreachableError
-from app.views import Job
+from app.views import Job, Prediction
 from model import load
 from tests.app.training import FOUR, SAMPLE
 from tests.server import Server
@@ -165,7 +165,7 @@ def test_a_csv_may_come_in_pieces(service: Client) -> None:
 
 
 def test_a_job_is_watched_from_its_beginning_to_its_end(service: Client) -> None:
-    submitted = service.train_csv(PEOPLE, epochs=100, patience=None, promote="never")
+    submitted = service.train_csv(PEOPLE, epochs=1000, patience=None, promote="never")
 
     seen = list(service.watch(submitted))
 
@@ -225,6 +225,64 @@ def test_a_problem_names_its_rows(service: Client) -> None:
     (fault,) = caught.value.errors
     assert (caught.value.status, caught.value.code) == (422, "invalid")
     assert (fault.row, fault.column) == (2, "height_in")
+
+
+def test_one_person_is_predicted(service: Client) -> None:
+    plain = service.predict(weight_lb=128, height_in=63)
+    explained = service.predict(
+        weight_offset=-7, height_offset=-3, explain=True, model_version=1
+    )
+
+    assert (plain.label, plain.explanation) == ("F", None)
+    assert explained.model_version == 1
+    assert explained.explanation
+    assert sum(explained.explanation.model_dump().values()) == pytest.approx(
+        explained.probability
+    )
+
+
+def test_people_are_predicted_in_their_order(service: Client) -> None:
+    people = [
+        {"weight_kg": 58.06, "height_cm": 160.02},
+        {"weight_kg": 90.0, "height_cm": 180.0},
+    ]
+
+    answer = service.predict_batch(people, model_version=1)
+
+    assert [one.label for one in answer.predictions] == ["F", "M"]
+    assert answer.model_version == 1
+
+
+@pytest.mark.parametrize("people", [None, FOUR, PEOPLE], ids=["article", "four", "csv"])
+def test_a_training_is_followed_to_its_end(service: Client, people: Any) -> None:
+    met: list[Job] = []
+
+    job = service.train(
+        people, on_progress=met.append, epochs=30, promote="never", note="mine"
+    )
+
+    assert (job.state, job.outcome, job.config["epochs"]) == ("succeeded", "kept", 30)
+    assert met[-1] == job
+
+
+def test_a_training_need_not_be_waited_for(service: Client) -> None:
+    job = service.train(FOUR * 50, wait=False, epochs=10_000, batch_size=1)
+
+    assert job.state in {"queued", "running"}
+    service.cancel(job.id)
+
+
+@pytest.mark.parametrize("failure", [DROPPED, BUSY], ids=["dropped", "busy"])
+def test_a_prediction_is_tried_again(failure: Answer) -> None:
+    prediction = Prediction(
+        probability=0.5, label="F", extrapolating=False, model_version=1
+    )
+    predicted = answer(200, prediction.model_dump_json())
+
+    with scripted(failure, failure, predicted) as (server, client):
+        assert client.predict(weight_offset=0, height_offset=0) == prediction
+
+    assert len(server.requests) == 3
 
 
 @pytest.mark.parametrize("key", [None, "wrong"])
