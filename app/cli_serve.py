@@ -53,7 +53,8 @@ def serve(
     log_config = copy.deepcopy(LOGGING_CONFIG)
     log_config["loggers"]["app"] = {"handlers": ["default"], "level": "INFO"}
     signal.signal(signal.SIGTERM, _exit_cleanly)
-    gc.disable()  # until the service is open
+    if workers == 1:
+        gc.disable()  # until the service is open
     with _failure_as_1():
         uvicorn.run(
             "app.main:create_app",

@@ -1,41 +1,72 @@
-"""A client of the service: typed answers, and new tries where these are safe.
+"""Clients of the service: typed answers, and new tries where these are safe.
 
-It raises the errors of `app.protocol`, where it has its patience from as well.
+`Client` waits for each answer, `AsyncClient` awaits it; what can be asked is in
+`app.calls`. They raise the errors of `app.protocol`, where they have their patience
+from as well.
 """
 
-import json
+import asyncio
 import time
-import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from functools import cached_property, wraps
 from http import HTTPStatus
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar
 
 import httpx
-from httpx_sse import EventSource, connect_sse
+from httpx_sse import aconnect_sse, connect_sse
 
+from app import calls
+from app.calls import Call
 from app.protocol import (
     ClientError,
     Following,
     Patience,
-    T,
     UnreachableError,
     address,
     authorization,
     check,
-    parse,
     translated,
 )
-from app.views import ActiveModel, Job, Model, ModelList, Prediction, Predictions
+from app.views import Job
 
-SUBMIT_SECONDS: Final = 10.0  # to go on asking what may be asked again
-BESIDE_CONFIG: Final = {"promote", "note"}
 SILENCE_SECONDS: Final = 45.0  # three pings of an event stream
 
+P = ParamSpec("P")
+R = TypeVar("R")
 
-class Client:
-    """A server, or several behind one address."""
+
+def _waiting(make: Callable[P, Call[R]]) -> "Callable[Concatenate[Client, P], R]":
+    """Return a call as a method of the client that waits."""
+
+    @wraps(make)
+    def method(self: "Client", /, *args: P.args, **kwargs: P.kwargs) -> R:
+        return self._ask(make(*args, **kwargs))
+
+    return method
+
+
+def _awaited(
+    make: Callable[P, Call[R]],
+) -> "Callable[Concatenate[AsyncClient, P], Awaitable[R]]":
+    """Return a call as a method of the client that awaits."""
+
+    @wraps(make)
+    async def method(self: "AsyncClient", /, *args: P.args, **kwargs: P.kwargs) -> R:
+        return await self._ask(make(*args, **kwargs))
+
+    return method
+
+
+class _Settings:
+    """What both clients are made of."""
 
     def __init__(
         self,
@@ -56,13 +87,30 @@ class Client:
         Raises:
             ValueError: The address or the key cannot be used.
         """
-        self._timeout, self._patience = timeout, patience
-        self._http = httpx.Client(
-            base_url=address(base_url),
-            headers=authorization(key),
-            timeout=timeout,
-            trust_env=False,  # no proxy sees the key of a loopback connection
-        )
+        self._patience = patience
+        self._stream_timeout = httpx.Timeout(timeout, read=SILENCE_SECONDS)
+        self._options: Mapping[str, Any] = {
+            "base_url": address(base_url),
+            "headers": authorization(key),
+            "timeout": timeout,
+            "trust_env": False,  # no proxy sees the key of a loopback connection
+        }
+
+
+class Client(_Settings):
+    """A server, or several behind one address."""
+
+    predict = _waiting(calls.predict)
+    predict_batch = _waiting(calls.predict_batch)
+    train_csv = _waiting(calls.train_csv)
+    train_json = _waiting(calls.train_json)
+    job = _waiting(calls.job)
+    cancel = _waiting(calls.cancel)
+    models = _waiting(calls.models)
+    model = _waiting(calls.model)
+    active = _waiting(calls.active)
+    activate = _waiting(calls.activate)
+    weights = _waiting(calls.weights)
 
     def __enter__(self) -> Self:
         """Use it until the end of the block."""
@@ -77,38 +125,9 @@ class Client:
         """Close its connections."""
         self._http.close()
 
-    def predict(
-        self,
-        *,
-        explain: bool = False,
-        model_version: int | None = None,
-        **person: float,
-    ) -> Prediction:
-        """Predict one person.
-
-        Args:
-            explain: Whether to add the exact Shapley values.
-            model_version: Which version shall answer; the active one by default.
-            person: In one of the three shapes, such as `weight_lb=128, height_in=63`.
-        """
-        params = _given(model_version=model_version, explain=explain or None)
-        response = self._insist("POST", "/predict", json=person, params=params)
-        return parse(Prediction, response.content)
-
-    def predict_batch(
-        self,
-        people: Sequence[Mapping[str, float]],
-        *,
-        model_version: int | None = None,
-    ) -> Predictions:
-        """Predict up to 1,000 people, in order, all in one of the three shapes."""
-        response = self._insist(
-            "POST",
-            "/predict/batch",
-            json={"instances": [*people]},
-            params=_given(model_version=model_version),
-        )
-        return parse(Predictions, response.content)
+    @cached_property
+    def _http(self) -> httpx.Client:
+        return httpx.Client(**self._options)
 
     def train(
         self,
@@ -126,41 +145,11 @@ class Client:
             on_progress: Called with the job whenever it changes.
             settings: Training settings, `promote` and `note`.
         """
-        if isinstance(people, bytes):
-            job = self.train_csv(people, **settings)
-        else:
-            request = {n: settings.pop(n) for n in BESIDE_CONFIG & settings.keys()}
-            examples = {} if people is None else {"examples": [*people]}
-            job = self.train_json({**examples, **request, "config": settings})
+        job = self._ask(calls.train(people, settings))
         if wait:
             for news in self.watch(job):
                 on_progress(job := news)
         return job
-
-    def train_csv(self, content: bytes | Iterable[bytes], **query: Any) -> Job:
-        """Submit a training on the people of a CSV.
-
-        Args:
-            content: The CSV; what is not in bytes is sent once and never again.
-            query: Training settings, `promote` and `note`; None is the default, but for
-                `patience`, where it is null.
-        """
-        params = {k: v for k, v in query.items() if v is not None}
-        if "patience" in query:
-            params.setdefault("patience", "null")
-        return self._submit(content, "text/csv", params)
-
-    def train_json(self, request: Mapping[str, Any]) -> Job:
-        """Submit a training request; without `examples`, on the article's people."""
-        return self._submit(json.dumps(request).encode(), "application/json", {})
-
-    def job(self, job_id: int) -> Job:
-        """Return a job as it stands."""
-        return self._get(Job, f"/train/{job_id}")
-
-    def cancel(self, job_id: int) -> Job:
-        """Cancel a job."""
-        return parse(Job, self._send("DELETE", f"/train/{job_id}").content)
 
     def watch(self, job: Job) -> Iterator[Job]:
         """Yield the job whenever it changes, until it has ended.
@@ -176,71 +165,6 @@ class Client:
             except ClientError as error:
                 time.sleep(patience.pause(error))
 
-    def models(self) -> ModelList:
-        """Return every version, newest first."""
-        return self._get(ModelList, "/models")
-
-    def model(self, version: int) -> Model:
-        """Return one version."""
-        return self._get(Model, f"/models/{version}")
-
-    def active(self) -> tuple[ActiveModel, str]:
-        """Return the version that serves, and the ETag to replace it with."""
-        response = self._send("GET", "/models/active")
-        return parse(ActiveModel, response.content), response.headers.get("ETag", "")
-
-    def activate(self, version: int, etag: str) -> ActiveModel:
-        """Let a version serve.
-
-        Args:
-            version: Its number.
-            etag: Of the active version that the caller has seen; `*` for any.
-        """
-        response = self._send(
-            "PUT",
-            "/models/active",
-            headers={"If-Match": etag},
-            json={"version": version},
-        )
-        return parse(ActiveModel, response.content)
-
-    def weights(self, version: int) -> bytes:
-        """Return the bytes of a version's artifact."""
-        return self._send("GET", f"/models/{version}/weights").content
-
-    def _submit(
-        self, content: bytes | Iterable[bytes], media_type: str, params: dict[str, Any]
-    ) -> Job:
-        """Submit a job once, by as many tries as it takes: they all have one key."""
-        response = self._insist(
-            "POST",
-            "/train",
-            seconds=SUBMIT_SECONDS if isinstance(content, bytes) else 0.0,
-            content=content,
-            params=params,
-            headers={"Content-Type": media_type, "Idempotency-Key": uuid.uuid4().hex},
-        )
-        return parse(Job, response.content)
-
-    def _insist(
-        self,
-        method: str,
-        path: str,
-        *,
-        seconds: float = SUBMIT_SECONDS,
-        **request: Any,
-    ) -> httpx.Response:
-        """Ask, again and again for a time where a failure may pass.
-
-        Only for what is the same however often it is asked.
-        """
-        patience = Patience(seconds)
-        while True:
-            try:
-                return self._send(method, path, **request)
-            except ClientError as error:
-                time.sleep(patience.pause(error))
-
     def _news(
         self, job: Job, following: Following, patience: Patience
     ) -> Iterator[Job]:
@@ -249,7 +173,11 @@ class Client:
         Raises:
             ClientError: There is no stream, or it ends before the job.
         """
-        with translated(), self._open(following) as source:
+        headers, timeout = following.headers(), self._stream_timeout
+        stream = connect_sse(
+            self._http, "GET", following.path, headers=headers, timeout=timeout
+        )
+        with translated(), stream as source:
             if not source.response.is_success:
                 source.response.read()
             if check(source.response).status_code == HTTPStatus.NO_CONTENT:
@@ -260,23 +188,117 @@ class Client:
         if not following.has_ended:
             raise UnreachableError("the event stream ended before the job")
 
-    def _open(self, following: Following) -> AbstractContextManager[EventSource]:
-        return connect_sse(
-            self._http,
-            "GET",
-            following.path,
-            headers=following.headers(),
-            timeout=httpx.Timeout(self._timeout, read=SILENCE_SECONDS),
+    def _ask(self, call: Call[R]) -> R:
+        patience = Patience(call.seconds)
+        while True:
+            try:
+                with translated():
+                    response = self._http.request(
+                        call.method, call.path, **call.request
+                    )
+                return call.read(check(response))
+            except ClientError as error:
+                time.sleep(patience.pause(error))
+
+
+class AsyncClient(_Settings):
+    """The same for programs with an event loop."""
+
+    predict = _awaited(calls.predict)
+    predict_batch = _awaited(calls.predict_batch)
+    train_csv = _awaited(calls.train_csv)
+    train_json = _awaited(calls.train_json)
+    job = _awaited(calls.job)
+    cancel = _awaited(calls.cancel)
+    models = _awaited(calls.models)
+    model = _awaited(calls.model)
+    active = _awaited(calls.active)
+    activate = _awaited(calls.activate)
+    weights = _awaited(calls.weights)
+
+    async def __aenter__(self) -> Self:
+        """Use it until the end of the block."""
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close its connections."""
+        await self._http.aclose()
+
+    @cached_property
+    def _http(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(**self._options)
+
+    async def train(
+        self,
+        people: Sequence[Mapping[str, Any]] | bytes | None = None,
+        *,
+        wait: bool = True,
+        on_progress: Callable[[Job], None] = lambda _: None,
+        **settings: Any,
+    ) -> Job:
+        """Train, and return the job as it ended, or at once as it was accepted.
+
+        Args:
+            people: Examples, or a CSV; the article's four people by default.
+            wait: Whether to follow the job to its end.
+            on_progress: Called with the job whenever it changes.
+            settings: Training settings, `promote` and `note`.
+        """
+        job = await self._ask(calls.train(people, settings))
+        if wait:
+            async for news in self.watch(job):
+                on_progress(job := news)
+        return job
+
+    async def watch(self, job: Job) -> AsyncIterator[Job]:
+        """Yield the job whenever it changes, until it has ended.
+
+        A stream that breaks, ends early or is refused for a time is opened again.
+        """
+        following, patience = Following(job.id), Patience(self._patience)
+        while not following.has_ended:
+            try:
+                async for news in self._news(job, following, patience):
+                    patience.renew()
+                    yield news
+            except ClientError as error:
+                await asyncio.sleep(patience.pause(error))
+
+    async def _news(
+        self, job: Job, following: Following, patience: Patience
+    ) -> AsyncIterator[Job]:
+        headers, timeout = following.headers(), self._stream_timeout
+        stream = aconnect_sse(
+            self._http, "GET", following.path, headers=headers, timeout=timeout
         )
-
-    def _get(self, kind: type[T], path: str) -> T:
-        return parse(kind, self._send("GET", path).content)
-
-    def _send(self, method: str, path: str, **request: Any) -> httpx.Response:
         with translated():
-            return check(self._http.request(method, path, **request))
+            async with stream as source:
+                if not source.response.is_success:
+                    await source.response.aread()
+                if check(source.response).status_code == HTTPStatus.NO_CONTENT:
+                    yield following.see(await self.job(job.id))
+                    return
+                with patience.steady():
+                    async for event in source.aiter_sse():
+                        news = following.take(event)
+                        if news is not None:
+                            yield news
+        if not following.has_ended:
+            raise UnreachableError("the event stream ended before the job")
 
-
-def _given(**parameters: Any) -> dict[str, Any]:
-    """Return the parameters that are given."""
-    return {name: value for name, value in parameters.items() if value is not None}
+    async def _ask(self, call: Call[R]) -> R:
+        patience = Patience(call.seconds)
+        while True:
+            try:
+                with translated():
+                    response = await self._http.request(
+                        call.method, call.path, **call.request
+                    )
+                return call.read(check(response))
+            except ClientError as error:
+                await asyncio.sleep(patience.pause(error))

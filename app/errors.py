@@ -191,8 +191,9 @@ def _respond_in_protocol(
     errors: Sequence[Mapping[str, Any]],
 ) -> Response:
     """Say it in one string, as the protocols do; they know no 422."""
-    where = next((f"{one['pointer']}: {one['detail']}" for one in errors), detail)
-    body = {"error": where, "code": problem.slug, "request_id": request_id}
+    if errors:
+        detail = f"{errors[0].get('pointer', '')}: {errors[0]['detail']}".lstrip(": ")
+    body = {"error": detail, "code": problem.slug, "request_id": request_id}
     status = MALFORMED.status if problem.status == INVALID.status else problem.status
     headers = [(k.lower().encode(), v.encode()) for k, v in problem.headers.items()]
     return Json(to_json(body), status, headers)
@@ -229,7 +230,8 @@ async def _answer_http(request: HTTPConnection, error: Exception) -> Response:
 
 
 def _is_of_protocol(request: HTTPConnection) -> bool:
-    return f"{request.scope['path']}/".startswith(_PROTOCOLS)
+    path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
+    return f"{path}/".startswith(_PROTOCOLS)
 
 
 def _methods(request: HTTPConnection) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from fastapi import APIRouter, Response
 from pydantic_core import from_json, to_json
+from sqlalchemy.exc import SQLAlchemyError
 
 from app import __version__, bodies, inference_protocol
 from app.bodies import Json, RawRequest
@@ -93,12 +94,14 @@ async def is_ready(request: RawRequest) -> Response:
     """Tell whether a verified version is loaded and the process goes on."""
     if _is_ready(request):
         return _json({"ready": True, "live": True})
+    request_id = request.scope["state"]["request_id"].decode()
     answer = {"ready": False, "live": True, "error": "not ready"}
-    return _json(answer, status_code=503)
+    more = {"code": "not-ready", "request_id": request_id}
+    return Json(to_json(answer | more), 503, [(b"retry-after", b"1")])
 
 
 @public.get(_MODEL + "/ready")
-@public.get(_VERSION + "/ready")
+@predicting.get(_VERSION + "/ready")
 async def is_model_ready(request: RawRequest) -> Response:
     """Tell whether the model, or a version of it, answers."""
     await _model(request)
@@ -118,9 +121,11 @@ async def list_models(request: RawRequest) -> Response:
 @predicting.get(_VERSION + "/stats")
 async def show_statistics(request: RawRequest) -> Response:
     """Count this process's inferences, by the version that answered."""
-    model = await _model(request)
-    counts = service_of(request).statistics.describe(model.version)
-    return _json({"model_stats": [{"name": MODEL_NAME, **counts}]})
+    model, statistics = await _model(request), service_of(request).statistics
+    is_one = "version" in request.path_params
+    versions = [model.version] if is_one else statistics.versions | {model.version}
+    counts = [statistics.describe(version) for version in sorted(versions)]
+    return _json({"model_stats": [{"name": MODEL_NAME, **one} for one in counts]})
 
 
 @predicting.get(_MODEL)
@@ -128,11 +133,14 @@ async def show_statistics(request: RawRequest) -> Response:
 async def describe_model(request: RawRequest) -> Response:
     """Describe the model's tensors and versions."""
     model = await _model(request)
-    known, _ = await asyncio.to_thread(service_of(request).versions.describe_all)
+    try:
+        stored = await _stored(request)
+    except SQLAlchemyError:  # predicting goes on without the database
+        stored = [model.version]
     return _json(
         {
             "name": MODEL_NAME,
-            "versions": [str(row["version"]) for row in reversed(known)],
+            "versions": [str(version) for version in reversed(stored)],
             "platform": "numpy_safetensors",
             "inputs": [{"name": INPUT, "datatype": "FP64", "shape": [-1, 2]}],
             "outputs": [
@@ -171,23 +179,24 @@ async def show_configuration(request: RawRequest) -> Response:
 async def index_repository(request: RawRequest) -> Response:
     """List the versions; `{"ready": true}` leaves the one that serves."""
     asked = await _optional_object(request)
-    known, _ = await asyncio.to_thread(service_of(request).versions.describe_all)
+    served = service_of(request).registry.served
     index = [
         {
             "name": MODEL_NAME,
-            "version": str(row["version"]),
-            "state": "READY" if row["active"] else "UNAVAILABLE",
-            "reason": "" if row["active"] else "not active",
+            "version": str(version),
+            "state": "READY" if is_served else "UNAVAILABLE",
+            "reason": "" if is_served else "not active",
         }
-        for row in known
-        if row["active"] or asked.get("ready") is not True
+        for version in await _stored(request)
+        if (is_served := served is not None and version == served.version)
+        or asked.get("ready") is not True
     ]
     return _json(index)
 
 
 @admin.post("/v2/repository/models/{name}/load")
 async def load_model(request: RawRequest) -> Response:
-    """Read the version that serves once more, and verify it."""
+    """Read the active version once more, and verify it."""
     _check_names(request)
     await _optional_object(request)
     await asyncio.to_thread(service_of(request).registry.reload)
@@ -208,7 +217,7 @@ async def list_models_v1(request: RawRequest) -> Response:
     return _json({"models": [MODEL_NAME]})
 
 
-@public.get("/v1/models/{name}")
+@public.get(f"/v1/models/{MODEL_NAME}")
 async def is_model_ready_v1(request: RawRequest) -> Response:
     """Tell whether the model answers."""
     return await is_model_ready(request)
@@ -258,8 +267,15 @@ async def _model(request: RawRequest) -> ServedModel:
     return active if version is None else await pinned(request, version, active)
 
 
+async def _stored(request: RawRequest) -> list[int]:
+    """Return the number of each version, newest first."""
+    known, _ = await asyncio.to_thread(service_of(request).versions.describe_all)
+    return [row["version"] for row in known]
+
+
 async def _optional_object(request: RawRequest) -> dict[str, Any]:
     """Read a body that may be empty or a JSON object."""
+    bodies.refuse_coding(request)
     body = await bodies.read(request, bodies.MAX_JSON_BYTES)
     try:
         found = from_json(body or b"{}", allow_inf_nan=False)

@@ -14,7 +14,14 @@ from typing import Annotated, Any, Final, NamedTuple, NotRequired
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
+from pydantic import (
+    ConfigDict,
+    FailFast,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    with_config,
+)
 from pydantic_core import to_json
 from typing_extensions import TypedDict
 
@@ -32,7 +39,7 @@ _DTYPES: Final[Mapping[str, np.dtype[Any]]] = {
     **{f"UINT{8 * size}": np.dtype(f"<u{size}") for size in (1, 2, 4, 8)},
 }
 _WIDTH: Final = len(OFFSETS.columns)
-_LENIENT: Final = ConfigDict(strict=True)  # what is not known here is passed over
+_STRICT: Final = ConfigDict(strict=True)  # in numbers; what is not known is passed over
 
 
 class InferenceError(Exception):
@@ -47,16 +54,16 @@ class UnsupportedError(Exception):
     """The request asks for a part of the protocol that is not served."""
 
 
-@with_config(_LENIENT)
+@with_config(_STRICT)
 class _InputParameters(TypedDict):
     binary_data_size: NotRequired[Annotated[int, Field(ge=0)]]
     shared_memory_region: NotRequired[str]
 
 
-@with_config(_LENIENT)
+@with_config(_STRICT)
 class _Input(TypedDict):
     name: str
-    shape: list[Annotated[int, Field(ge=0)]]
+    shape: Annotated[list[Annotated[int, Field(ge=0)]], Field(max_length=8), FailFast()]
     datatype: str
     parameters: NotRequired[_InputParameters]
     data: NotRequired[
@@ -64,28 +71,30 @@ class _Input(TypedDict):
     ]  # KServe's client says null for no people as bytes
 
 
-@with_config(_LENIENT)
+@with_config(_STRICT)
 class _OutputParameters(TypedDict):
     binary_data: NotRequired[bool]
     classification: NotRequired[int]
     shared_memory_region: NotRequired[str]
 
 
-@with_config(_LENIENT)
+@with_config(_STRICT)
 class _Output(TypedDict):
     name: str
     parameters: NotRequired[_OutputParameters]
 
 
-@with_config(_LENIENT)
+@with_config(_STRICT)
 class _Request(TypedDict):
-    id: NotRequired[str]
+    id: NotRequired[str | None]
     inputs: Annotated[list[_Input], Field(min_length=1, max_length=1)]
-    outputs: NotRequired[Annotated[list[_Output], Field(max_length=len(OUTPUTS))]]
-    parameters: NotRequired[dict[str, Any]]
+    outputs: NotRequired[
+        Annotated[list[_Output] | None, Field(max_length=len(OUTPUTS))]
+    ]
+    parameters: NotRequired[dict[str, Any] | None]
 
 
-@with_config(_LENIENT)
+@with_config(_STRICT)
 class _RequestV1(TypedDict):
     instances: Annotated[list[Any], Field(min_length=1, max_length=MAX_INSTANCES)]
 
@@ -93,8 +102,9 @@ class _RequestV1(TypedDict):
 _REQUEST_V1: Final = TypeAdapter[_RequestV1](_RequestV1)
 _REQUEST: Final = TypeAdapter[_Request](_Request)
 _Number = Annotated[float, Field(allow_inf_nan=False)]
-_NUMBERS: Final = TypeAdapter(list[_Number], config=ConfigDict(strict=True))
-_ROWS: Final = TypeAdapter(list[list[_Number]], config=ConfigDict(strict=True))
+_NUMBERS: Final = TypeAdapter(Annotated[list[_Number], FailFast()], config=_STRICT)
+_Row = Annotated[list[_Number], Field(max_length=_WIDTH), FailFast()]
+_ROWS: Final = TypeAdapter(Annotated[list[_Row], FailFast()], config=_STRICT)
 
 
 class Inference(NamedTuple):
@@ -131,7 +141,7 @@ def read(body: bytes, json_length: bytes | None) -> Inference:
         request = _REQUEST.validate_json(body[:length])
     except ValidationError as error:
         raise InferenceError(_first(error)) from None
-    parameters = request.get("parameters", {})
+    parameters = request.get("parameters") or {}
     _refuse_unsupported(parameters)
     X = _read_input(request["inputs"], body[length:])
     outputs = [*_outputs(request.get("outputs"), parameters)]
@@ -148,12 +158,13 @@ def read_v1(body: bytes) -> Floats:
     """
     instances = _REQUEST_V1.validate_json(body)["instances"]
     if isinstance(instances[0], list):
-        return _bounded(_from_json(instances, [len(instances), _WIDTH]))
-    shape = shape_of(body)
-    people = shape.batch.validate_python({"instances": instances})["instances"]
-    return shape.units.to_offsets(
-        np.array([[person[name] for name in shape.units.columns] for person in people])
-    )
+        shape = [len(instances), _WIDTH]
+        return _bounded(_from_json(instances, shape, name="instances"), "instances")
+    written = shape_of(to_json(instances[0]))
+    people = written.batch.validate_python({"instances": instances})["instances"]
+    columns = written.units.columns
+    values = [[person[column] for column in columns] for person in people]
+    return written.units.to_offsets(np.array(values))
 
 
 def write(inference: Inference, version: int, P: Floats) -> tuple[bytes, int | None]:
@@ -189,12 +200,13 @@ def _tensor(name: str, P: Floats) -> tuple[dict[str, Any], bytes]:
 
 
 def _length(given: bytes, size: int) -> int:
-    if not given.isdigit() or int(given[:20]) > size:
+    length = int(given.lstrip(b"0")[:20] or b"0") if given.isdigit() else -1
+    if not 0 <= length <= size:
         shown = given[:20].decode("ascii", "replace")
         raise InferenceError(
             f"inference header size should be in range (0, {size}), got: {shown}"
         )
-    return int(given)
+    return length
 
 
 def _refuse_unsupported(parameters: Mapping[str, Any]) -> None:
@@ -215,7 +227,7 @@ def _read_input(inputs: Sequence[_Input], tail: bytes) -> Floats:
     dtype = _DTYPES.get(tensor["datatype"])
     if dtype is None:
         raise InferenceError(f"{INPUT}: expected a datatype of {', '.join(_DTYPES)}")
-    if len(shape) != 2 or shape[1] != _WIDTH or shape[0] > MAX_INSTANCES:  # noqa: PLR2004
+    if shape[1:] != [_WIDTH] or shape[0] > MAX_INSTANCES:
         raise InferenceError(
             f"{INPUT}: expected the shape [N, {_WIDTH}] with N up to {MAX_INSTANCES}, "
             f"got {shape}"[:200]
@@ -241,33 +253,37 @@ def _from_bytes(content: bytes, shape: list[int], dtype: np.dtype[Any]) -> Float
         raise InferenceError(
             f"{INPUT}: expected {expected} bytes for shape {shape}, got {len(content)}"
         )
-    return np.frombuffer(content, dtype).astype(np.float64).reshape(shape)
+    with np.errstate(invalid="ignore"):  # a NaN that signals; refused as any other
+        return np.frombuffer(content, dtype).astype(np.float64).reshape(shape)
 
 
 def _from_json(
-    data: list[Any], shape: list[int], dtype: np.dtype[Any] = _DTYPES["FP64"]
+    data: list[Any],
+    shape: list[int],
+    dtype: np.dtype[Any] = _DTYPES["FP64"],
+    name: str = INPUT,
 ) -> Floats:
     """Read numbers that are flat or in rows."""
     try:
         if data and isinstance(data[0], list):
             rows = _ROWS.validate_python(data)
             if [len(rows), *{len(row) for row in rows}] != shape:
-                raise InferenceError(f"{INPUT}: data is not of the shape {shape}")
+                raise InferenceError(f"{name}: data is not of the shape {shape}")
             X = np.array(rows)
         else:
             numbers = _NUMBERS.validate_python(data)
             if len(numbers) != prod(shape):
                 raise InferenceError(
-                    f"{INPUT}: expected {prod(shape)} numbers for shape {shape}, "
+                    f"{name}: expected {prod(shape)} numbers for shape {shape}, "
                     f"got {len(numbers)}"
                 )
             X = np.array(numbers, np.float64).reshape(shape)
     except ValidationError as error:
-        raise InferenceError(f"{INPUT}: data, {_first(error)}") from None
+        raise InferenceError(f"{name}: data, {_first(error)}") from None
     if dtype.kind in "iu":
         limits = np.iinfo(dtype)
         if not ((limits.min <= X) & (limits.max >= X) & (np.floor(X) == X)).all():
-            raise InferenceError(f"{INPUT}: data is not of the datatype")
+            raise InferenceError(f"{name}: data is not of the datatype")
     return X
 
 
@@ -275,17 +291,18 @@ def _outputs(
     wanted: Sequence[_Output] | None, parameters: Mapping[str, Any]
 ) -> Iterator[tuple[str, bool]]:
     """Yield each output that is asked for, all where none is named."""
-    default = parameters.get("binary_data_output") is True
+    default, seen = parameters.get("binary_data_output") is True, set[str]()
     for output in wanted or [_Output(name=name) for name in OUTPUTS]:
         given = output.get("parameters", {})
-        if output["name"] not in OUTPUTS:
-            raise InferenceError(f"expected outputs among {', '.join(OUTPUTS)}")
+        if output["name"] not in set(OUTPUTS) - seen:
+            raise InferenceError(f"expected outputs among {', '.join(OUTPUTS)}, once")
+        seen.add(output["name"])
         if given.get("classification") or "shared_memory_region" in given:
             raise UnsupportedError("classification and shared memory are not supported")
         yield output["name"], given.get("binary_data", default)
 
 
-def _bounded(X: Floats) -> Floats:
+def _bounded(X: Floats, name: str = INPUT) -> Floats:
     """Return the people, unless one is out of bounds or not finite."""
     lowest, highest = np.array(OFFSETS.limits).T
     is_inside: NDArray[np.bool_] = (lowest <= X) & (highest >= X)
@@ -293,7 +310,7 @@ def _bounded(X: Floats) -> Floats:
         row, column = np.argwhere(~is_inside)[0].tolist()
         low, high = OFFSETS.limits[column]
         raise InferenceError(
-            f"{INPUT}[{row}][{column}]: expected a number from {low:g} to {high:g}"
+            f"{name}[{row}][{column}]: expected a number from {low:g} to {high:g}"
         )
     return X + 0.0  # no -0
 

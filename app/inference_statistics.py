@@ -24,6 +24,11 @@ class InferenceStatistics:
         """Start with none."""
         self._by_version: dict[int, _Counts] = {}
 
+    @property
+    def versions(self) -> set[int]:
+        """The versions that were counted."""
+        return set(self._by_version)
+
     def succeed(self, version: int, rows: int, nanoseconds: int) -> None:
         """Count an inference that was answered."""
         counts = self._of(version)
@@ -63,6 +68,9 @@ class InferenceStatistics:
         }
 
     def _of(self, version: int) -> _Counts:
-        if version not in self._by_version and len(self._by_version) >= MAX_VERSIONS:
-            del self._by_version[min(self._by_version)]
-        return self._by_version.setdefault(version, _Counts())
+        """Return a version's counts; those that were asked longest ago make room."""
+        counts = self._by_version.pop(version, None) or _Counts()
+        if len(self._by_version) >= MAX_VERSIONS:
+            del self._by_version[next(iter(self._by_version))]
+        self._by_version[version] = counts
+        return counts

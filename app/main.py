@@ -85,7 +85,7 @@ async def _lifespan(
     sys.setswitchinterval(SWITCH_SECONDS)
     running = asyncio.create_task(supervisor.keep_running())
     try:
-        with registry.watching(settings.poll_seconds):
+        async with registry.watching(settings.poll_seconds):
             yield {"service": service}
     finally:
         running.cancel()

@@ -4,10 +4,11 @@ It is one immutable object behind one reference, `active`. A request reads the
 reference once and keeps what it got; a swap is one assignment.
 """
 
+import asyncio
 import logging
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -18,6 +19,8 @@ from app.store import Store, StoreError
 from app.tables import active
 from app.versions import UnknownVersionError, Versions
 from model import Artifact, ArtifactError, load, one_predictor
+
+CLOSE_SECONDS: Final = 2.0  # for a look that is under way
 
 _ACTIVE: Final = select(active)
 
@@ -115,15 +118,17 @@ class Registry:
             logger.info("version %s is loaded", row.version)
         self.generation = row.generation
 
-    @contextmanager
-    def watching(self, poll_seconds: float) -> Iterator[None]:
+    @asynccontextmanager
+    async def watching(self, poll_seconds: float) -> AsyncIterator[None]:
         """Refresh meanwhile, in a thread of its own: no request waits for the store."""
-        threading.Thread(target=self._watch, args=(poll_seconds,), daemon=True).start()
+        thread = threading.Thread(target=self._watch, args=(poll_seconds,), daemon=True)
+        thread.start()
         try:
             yield
         finally:
             self._is_closed = True
             self.look()
+            await asyncio.to_thread(thread.join, CLOSE_SECONDS)
 
     def look(self) -> None:
         """Let the watching thread refresh now."""
@@ -141,14 +146,18 @@ class Registry:
                 self.is_degraded = False
 
     def reload(self) -> None:
-        """Read the version that serves once more.
+        """Read the active version once more, as the store has it now.
 
         Raises:
             NotReadyError: There is none.
             ArtifactError: Its bytes are damaged; what is in memory goes on serving.
         """
         with self._refreshing:
-            self._served = self.load(self.active.version)
+            with self._store.read() as connection:
+                row = connection.execute(_ACTIVE).first()
+            if row is None:
+                raise NotReadyError("there is no version")
+            self._served, self.generation = self.load(row.version), row.generation
 
     def load(self, version: int) -> ServedModel:
         """Read one version from the store and verify it.
@@ -162,7 +171,7 @@ class Registry:
 
     def _watch(self, poll_seconds: float) -> None:
         while True:
-            self._look.wait(poll_seconds)
+            self._look.wait(min(poll_seconds, threading.TIMEOUT_MAX))
             self._look.clear()
             if self._is_closed:
                 return

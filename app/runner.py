@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.settings import Settings
@@ -100,7 +101,12 @@ def _show_life() -> None:
 
 
 def _limit_memory(size: int) -> None:
-    """Bound the address space, so that a hungry job fails as a job."""
+    """Bound the address space, so that a hungry job fails as a job.
+
+    OpenBLAS ends the process when it cannot have its buffer; so it gets that before.
+    """
+    square = np.ones((256, 256))
+    np.matmul(square, square, out=square)
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     limit = size if hard == resource.RLIM_INFINITY else min(size, hard)
     resource.setrlimit(resource.RLIMIT_AS, (limit, hard))

@@ -55,9 +55,8 @@ class Streams:
 
     @cached_property
     def _readers(self) -> CapacityLimiter:
-        return CapacityLimiter(
-            READERS
-        )  # imports a lot, which a start need not wait for
+        # Made late: it imports a lot, which a start need not wait for.
+        return CapacityLimiter(READERS)
 
     async def follow(self, job_id: int, last_event_id: str, caller: str) -> Response:
         """Return a job's stream, from what the client has not seen.

@@ -7,7 +7,7 @@ the same splits of 10,000 people (the real ones of `benchmarks.quality` where th
 is, else made-up ones); looking at the held-out people is not counted. Each
 method has the settings that were fastest of a grid of learning rates and batch sizes
 (0.02 to 1, 32 to 512), ours the defaults besides. Many rows: epochs over a million
-people, in rows a second, with the peak of memory that one epoch adds to the data.
+people, in rows a second, with the peak of memory that two epochs add to the data.
 
 Usage: python -m benchmarks.training [SPLITS]
 """

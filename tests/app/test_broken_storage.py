@@ -142,6 +142,27 @@ def test_a_damaged_version_leaves_the_rest_as_it_is(damaged: Server, path: str) 
     assert damaged.client.get(path).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/v2/health/ready"),
+        ("GET", "/v2/models/offsetnet/ready"),
+        ("POST", "/v2/models/offsetnet/infer"),
+        ("POST", "/v2/repository/models/offsetnet/load"),
+        ("POST", "/v1/models/offsetnet:predict"),
+    ],
+)
+def test_the_standard_protocols_tell_of_a_damaged_version(
+    damaged: Server, method: str, path: str
+) -> None:
+    response = damaged.client.request(method, path)
+
+    assert response.status_code == 503
+    assert response.headers["Retry-After"] == "1"
+    assert {"error", "code", "request_id"} <= response.json().keys()
+    assert isinstance(response.json()["error"], str)
+
+
 def test_without_a_version_the_program_still_tells_its_own(damaged: Server) -> None:
     response = damaged.client.get("/version")
 

@@ -3,15 +3,20 @@
 import json
 import re
 import struct
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Final
 
 import httpx
 import numpy as np
 import pytest
+from sqlalchemy import update
 
 from app import __version__
 from app.schemas import MAX_INSTANCES
+from app.store import Store
+from app.tables import models
 from model import load, load_shipped, predict_proba
 from tests.app.answers import EMILY
 from tests.server import Server
@@ -154,6 +159,38 @@ def test_other_numbers_are_widened(client: httpx.Client, datatype: str) -> None:
         assert data == pytest.approx(PROBABILITIES, rel=1e-12)
 
 
+@pytest.mark.parametrize("datatype", ["UINT8", "UINT16", "UINT32", "UINT64"])
+def test_numbers_without_a_sign_are_widened(
+    client: httpx.Client, datatype: str
+) -> None:
+    people = [[7, 3], [20, 2]]
+    raw = np.array(people).astype(datatype.lower()).tobytes()
+    requests = (
+        with_tail(body(binary(len(raw), datatype=datatype), **asked()), raw),
+        {"content": body(tensor(datatype=datatype, data=people), **asked())},
+    )
+
+    answers = [client.post(INFER, **request).json() for request in requests]
+
+    expected = predict_proba(PARAMS, np.array(people, np.float64)).tolist()
+    for answer in answers:
+        data = answer["outputs"][0]["data"]
+        assert data == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("member", ["id", "outputs", "parameters"])
+def test_null_is_as_nothing(client: httpx.Client, member: str) -> None:
+    assert client.post(INFER, content=body(tensor(), **{member: None})).is_success
+
+
+def test_a_body_may_come_in_pieces(client: httpx.Client) -> None:
+    pieces = (bytes([one]) for one in body(tensor()))
+
+    assert client.post(INFER, content=pieces).is_success
+    too_many = (bytes(10_000) for _ in range(40))
+    assert_error(client.post(INFER, content=too_many), 413, "262144")
+
+
 MALFORMED: Final = {
     "nothing": ({"content": b""}, "EOF"),
     "no JSON": ({"content": b"{"}, "EOF"),
@@ -227,6 +264,30 @@ MALFORMED: Final = {
     "a negative length": ({"content": b"{}", "headers": {LENGTH: "-1"}}, "got: -1"),
     "a long length": ({"content": b"{}", "headers": {LENGTH: "3"}}, "got: 3"),
     "a vast length": ({"content": b"{}", "headers": {LENGTH: "9" * 99}}, "in range"),
+    "a length of many noughts": (
+        {"content": b"{}", "headers": {LENGTH: "0" * 5_000}},
+        "expected 16 bytes",
+    ),
+    "a long length after noughts": (
+        {"content": b"{}", "headers": {LENGTH: "0" * 30 + "99999"}},
+        "in range",
+    ),
+    "a shape of many": (
+        {"content": body(tensor(shape=[-1] * 50_000))},
+        "shape.*at most 8 items|shape.0: .*greater",
+    ),
+    "a row of many": ({"content": body(tensor(data=[[""] * 50_000]))}, "data, 0"),
+    "an output twice": (
+        {"content": body(tensor(), outputs=[{"name": "label"}] * 2)},
+        "once",
+    ),
+    "a NaN that signals": (
+        with_tail(
+            body(binary(8, shape=[1, 2], datatype="FP32")),
+            b"\1\0\x80\x7f" * 2,
+        ),
+        r"features\[0\]\[0\]",
+    ),
     "a length of nothing": ({"content": ROWS, "headers": {LENGTH: "0"}}, "16 bytes"),
     "an unknown output": ({"content": body(tensor(), **asked("x"))}, "outputs among"),
     "an output thrice": (
@@ -323,6 +384,7 @@ def test_a_large_body_is_refused(client: httpx.Client) -> None:
         ("POST", "/v1/models/other:predict", 404),
         ("GET", INFER, 405),
         ("DELETE", "/v2/health/live", 405),
+        ("GET", "/v1/models/offsetnet:predict", 405),
         ("POST", "/v2/repository/models/offsetnet/unload", 501),
         ("POST", "/v2/repository/models/other/load", 404),
     ],
@@ -426,11 +488,15 @@ def test_the_served_version_is_read_once_more(client: httpx.Client) -> None:
         PEOPLE,
         [{"weight_offset": w, "height_offset": h} for w, h in PEOPLE],
         [{"weight_lb": w + 135, "height_in": h + 66} for w, h in PEOPLE],
+        [
+            {"weight_kg": (w + 135) * 0.45359237, "height_cm": (h + 66) * 2.54}
+            for w, h in PEOPLE
+        ],
     ],
-    ids=["rows", "offsets", "imperial"],
+    ids=["rows", "offsets", "imperial", "metric"],
 )
 def test_version_1_predicts(client: httpx.Client, instances: list[Any]) -> None:
-    request = {"instances": instances, "signature_name": "passed over"}
+    request = {"metadata": {"weight_kg": 1}, "instances": instances}
 
     answer = client.post("/v1/models/offsetnet:predict", json=request).json()
 
@@ -445,8 +511,10 @@ def test_version_1_predicts(client: httpx.Client, instances: list[Any]) -> None:
         (b"{", "EOF"),
         (b"{}", "instances"),
         (b'{"instances": []}', "at least 1"),
-        (b'{"instances": [[1, 2, 3]]}', "shape"),
-        (b'{"instances": [[1, "2"]]}', "number"),
+        (b'{"instances": [[1, 2, 3]]}', "^instances: .*at most 2"),
+        (b'{"instances": [[1, "2"]]}', "^instances: .*number"),
+        (b'{"instances": [[1, 1001]]}', r"^instances\[0\]\[1\]"),
+        (b"[]", "^Input should be an object"),
         (b'{"instances": [[1, 2], 3]}', "list"),
         (b'{"instances": [{"weight_offset": 1}]}', "height_offset"),
         (b'{"instances": [7]}', "dictionary|object"),
@@ -468,6 +536,29 @@ def test_version_1_tells_that_it_lives(client: httpx.Client) -> None:
     assert client.get("/").json()["status"] == "alive"
 
 
+def test_a_damaged_version_is_not_loaded(tmp_path: Path) -> None:
+    path = "/v2/repository/models/offsetnet/load"
+    with Server(tmp_path / "data") as server:
+        store = Store(server.settings())
+        with store.write() as connection:
+            connection.execute(update(models).values(weights=load_shipped()[:-1]))
+
+        refused = server.client.post(path)
+
+        assert_error(refused, 503, "SHA-256|damaged")
+        assert server.client.post(INFER, content=body(tensor())).is_success
+        with store.write() as connection:
+            connection.execute(update(models).values(weights=load_shipped()))
+        store.close()
+        assert server.client.post(path).is_success
+
+
+def test_below_a_prefix_errors_are_the_same(tmp_path: Path) -> None:
+    uvicorn = (sys.executable, "-m", "uvicorn", "app.main:create_app", "--factory")
+    with Server(tmp_path / "data", "--root-path", "/base", command=uvicorn) as server:
+        assert_error(server.client.get("/v2/models/other"), 404, "one model")
+
+
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server that asks for a key."""
@@ -475,6 +566,13 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     keys = {"OFFSETNET_PREDICT_KEY": "reader", "OFFSETNET_ADMIN_KEY": "admin"}
     with Server(data_dir, environment=keys) as running:
         yield running
+
+
+def test_a_version_s_readiness_is_for_readers(guarded: Server) -> None:
+    path = "/v2/models/offsetnet/versions/1/ready"
+
+    assert_error(guarded.client.get(path), 401, "key")
+    assert guarded.client.get(path, headers={"X-API-Key": "reader"}).is_success
 
 
 @pytest.mark.parametrize(
