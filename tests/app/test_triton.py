@@ -1,6 +1,7 @@
 """The Open Inference Protocol as Triton's own clients speak it, unmodified."""
 
 import asyncio
+import gc
 from collections.abc import Callable, Coroutine
 from functools import partial
 from itertools import product
@@ -66,6 +67,9 @@ def ask(client: httpx.Client, kind: str, method: str, *given: Any, **named: Any)
 
 KINDS: Final = ("sync", "aio")
 
+# The asynchronous client reads no answer about health, so its connection stays open.
+pytestmark = pytest.mark.filterwarnings("ignore:Unclosed connection:ResourceWarning")
+
 
 @pytest.mark.parametrize("tensor", [*product(DATATYPES, SIZES)])
 @pytest.mark.parametrize("wanted", ["none", "binary", "json"])
@@ -115,6 +119,7 @@ def test_the_client_s_every_question_is_answered(
     assert statistics["version"] == "1"
     assert question("get_inference_statistics", "offsetnet")["model_stats"]
     question("load_model", "offsetnet")
+    gc.collect()  # what it left open is found here, where that is known
 
 
 @pytest.mark.parametrize("kind", KINDS)
