@@ -2,7 +2,7 @@
 
 import asyncio
 from functools import cache, partial
-from typing import Annotated, Final, TypeVar
+from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -15,9 +15,11 @@ from app.bodies import RawRequest
 from app.conditions import expected_generations, idempotency_key
 from app.errors import BY_SLUG, NoPageError
 from app.jobs import Origin, Submission
+from app.lazily import lazily
 from app.preview import preview
 from app.routing import (
     AdminRoute,
+    DocsRoute,
     OpenRoute,
     PredictRoute,
     Service,
@@ -36,6 +38,11 @@ from app.schemas import (
 )
 from model import CsvReader
 
+if TYPE_CHECKING:
+    from app import exposition
+else:
+    exposition = lazily("app.exposition")
+
 QueryT = TypeVar("QueryT", bound=BaseModel)
 
 
@@ -46,6 +53,7 @@ def _name(route: APIRoute) -> str:
 
 _router = partial(APIRouter, generate_unique_id_function=_name)
 public = _router(route_class=OpenRoute, tags=["operations"])
+documented = _router(route_class=DocsRoute, tags=["operations"])
 predicting = _router(route_class=PredictRoute, tags=["predict"])
 reading = _router(route_class=PredictRoute)
 admin = _router(route_class=AdminRoute)
@@ -67,10 +75,13 @@ async def predict(request: RawRequest) -> Response:
     if bodies.media_type(request) == bodies.CSV_TYPE:
         raise bodies.MediaTypeError("one person is JSON; /predict/batch reads CSV")
     body = await bodies.read(request, bodies.MAX_JSON_BYTES)
-    model = service_of(request).registry.active
+    service = service_of(request)
+    model = service.registry.active
     if query.model_version is not None:
         model = await pinned(request, query.model_version, model)
-    answer = prediction.predict(model, body, with_explanation=query.explain)
+    answer = prediction.predict(
+        model, body, service.metrics, with_explanation=query.explain
+    )
     return bodies.Json(answer)
 
 
@@ -84,14 +95,15 @@ async def predict_batch(request: RawRequest) -> Response:
     query = _query(request, PinQuery)
     media_type = bodies.media_type(request)
     body = await bodies.read(request, bodies.MAX_JSON_BYTES)
-    model = service_of(request).registry.active
+    service = service_of(request)
+    model = service.registry.active
     if query.model_version is not None:
         model = await pinned(request, query.model_version, model)
     if media_type == bodies.CSV_TYPE:
-        answer = prediction.predict_csv(model, body)
+        answer = prediction.predict_csv(model, body, service.metrics)
         headers = {"X-Model-Version": str(model.version)}
         return Response(answer, headers=headers, media_type=bodies.CSV_TYPE)
-    answer = prediction.predict_batch(model, body)
+    answer = prediction.predict_batch(model, body, service.metrics)
     return bodies.Json(answer)
 
 
@@ -263,6 +275,25 @@ async def readyz(request: RawRequest) -> Response:
     return bodies.Json(answer.model_dump_json().encode())
 
 
+@documented.get(
+    "/metrics",
+    response_class=Response,
+    responses={200: {"content": {bodies.TEXT_TYPE: {"schema": {"type": "string"}}}}},
+)
+async def show_metrics(request: RawRequest) -> Response:
+    """Show the metrics of all processes of this server, for Prometheus."""
+    service = service_of(request)
+    accept = request.scope["state"]["headers"].get(b"accept", b"").decode("latin-1")
+    content, media_type = await asyncio.to_thread(
+        exposition.expose,
+        service.metrics,
+        service.registry,
+        service.job_statistics,
+        accept,
+    )
+    return Response(content, headers={"Content-Type": media_type, "Vary": "Accept"})
+
+
 @public.get("/version")
 async def version(service: TheService) -> views.Version:
     """Tell which program answers, with which version of the network."""
@@ -292,7 +323,9 @@ async def problem(
 _empty = cache(lambda schema: schema())
 
 ROUTES: Final = [
-    route for router in (predicting, admin, reading, public) for route in router.routes
+    route
+    for router in (predicting, admin, reading, public, documented)
+    for route in router.routes
 ]
 
 

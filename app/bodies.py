@@ -18,6 +18,7 @@ LARGE_BYTES: Final = 1024 * 1024
 CSV_TYPE: Final = "text/csv"
 JSON_TYPE: Final = "application/json"
 EVENT_STREAM: Final = "text/event-stream"
+TEXT_TYPE: Final = "text/plain"
 
 _TOO_LARGE: Final = "the body may have %s bytes"
 _SLICE_BYTES: Final = 8 * 1024  # some milliseconds of reading CSV

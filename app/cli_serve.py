@@ -4,11 +4,13 @@ import asyncio
 import copy
 import gc
 import logging
+import os
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 import typer
@@ -30,6 +32,8 @@ else:
 
 GRACEFUL_SECONDS: Final = 14  # and 5 more for the runner
 WORKER_SECONDS: Final = 30  # to start in on a busy machine; else it is started anew
+
+_MEMORY: Final = "/dev/shm"  # noqa: S108 - a file of our own there
 
 DataDir = Annotated[Path | None, typer.Option(help="Folder for the data.")]
 DatabaseUrl = Annotated[
@@ -55,7 +59,7 @@ def serve(
     signal.signal(signal.SIGTERM, _exit_cleanly)
     if workers == 1:
         gc.disable()  # until the service is open
-    with _failure_as_1():
+    with _failure_as_1(), _shared_metrics(workers):
         uvicorn.run(
             "app.main:create_app",
             factory=True,
@@ -112,6 +116,18 @@ def _check_store(chosen: settings.Settings) -> None:
         terminal.notices.print(f"the database does not answer: {error.orig}")
     finally:
         store.close()
+
+
+@contextmanager
+def _shared_metrics(workers: int) -> Iterator[None]:
+    """Give several processes a file to add their metrics up in."""
+    if workers == 1 or settings.Settings().metrics_file is not None:
+        yield
+        return
+    in_memory = _MEMORY if os.access(_MEMORY, os.W_OK) else None
+    with NamedTemporaryFile(prefix="offsetnet-metrics-", dir=in_memory) as file:
+        settings.publish(metrics_file=file.name)
+        yield
 
 
 @contextmanager

@@ -145,6 +145,9 @@ _SPEAKING: Final = tuple(  # whose messages are written for the client
 )
 METHOD: Final = Problem(405, "method-not-allowed", "The method is not allowed here")
 
+SHEDS: Final = sorted(
+    {p.slug for p in PROBLEMS.values() if p.status in {429, STORAGE.status}}
+)
 BY_SLUG: Final = {
     problem.slug: problem for problem in (*PROBLEMS.values(), MALFORMED, METHOD)
 }
@@ -165,6 +168,8 @@ def respond(
 ) -> Response:
     """Return the problem as a response; `detail` and `errors` never echo input."""
     request_id = request.scope["state"]["request_id"].decode()
+    if problem.slug in SHEDS:
+        request.scope["state"]["service"].metrics.count_shed(problem.slug)
     if _is_of_protocol(request):
         return _respond_in_protocol(problem, request_id, detail, errors)
     body = {

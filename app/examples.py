@@ -140,6 +140,13 @@ weight_lb,height_in,probability,label,extrapolating
 155,68,0.04010124064745512,M,false
 """
 
+METRICS: Final = """\
+# HELP offsetnet_predictions_total People answered.
+# TYPE offsetnet_predictions_total counter
+offsetnet_predictions_total{label="M"} 0.0
+offsetnet_predictions_total{label="F"} 1.0
+"""
+
 PROBLEM: Final[dict[str, Any]] = {
     "type": "/problems/invalid",
     "title": "The request breaks a rule",

@@ -55,6 +55,7 @@ async def infer(request: RawRequest) -> Response:
         count.fail(model.version, time.perf_counter_ns() - started)
         raise
     P = predict_proba(model.artifact.params, wanted.X)
+    service_of(request).metrics.count_predictions(P)
     content, length = inference_protocol.write(wanted, model.version, P)
     count.succeed(model.version, len(P), time.perf_counter_ns() - started)
     if length is None:
@@ -231,7 +232,8 @@ async def predict_v1(request: RawRequest) -> Response:
     body = await bodies.read(request, bodies.MAX_JSON_BYTES)
     model = await _model(request)
     X = inference_protocol.read_v1(body)
-    return _json({"predictions": answers(model.artifact, X)})
+    metrics = service_of(request).metrics
+    return _json({"predictions": answers(model.artifact, X, metrics)})
 
 
 ROUTES: Final = [

@@ -15,12 +15,14 @@ from app.auth import Guard
 from app.bodies import Uploads
 from app.claims import Claims
 from app.drain import Drain
-from app.errors import install
+from app.errors import SHEDS, install
 from app.inference_statistics import InferenceStatistics
+from app.job_statistics import JobStatistics
 from app.jobs import Jobs
+from app.metrics import Metrics
 from app.observe import ObservedApp
 from app.registry import Registry
-from app.routing import Service
+from app.routing import Service, names
 from app.settings import Settings
 from app.store import Store
 from app.streams import Streams
@@ -39,9 +41,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """
     settings = settings or Settings()
     guard = Guard(settings)
+    routes = [*api.ROUTES, *inference.ROUTES, *page.ROUTES]
+    metrics = Metrics(names(routes), SHEDS)
     app = ObservedApp(
         guard,
-        [*api.ROUTES, *inference.ROUTES, *page.ROUTES],
+        metrics,
+        routes,
         title="offsetnet",
         version=__version__,
         license_info={"name": "MIT", "identifier": "MIT"},
@@ -49,7 +54,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redoc_url=None,
         openapi_url=None,
         redirect_slashes=False,
-        lifespan=partial(_lifespan, settings, guard),
+        lifespan=partial(_lifespan, settings, guard, metrics),
     )
     app.openapi = partial(openapi.document, app)  # type: ignore[method-assign] # theirs
     install(app)
@@ -58,12 +63,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 @asynccontextmanager
 async def _lifespan(
-    settings: Settings, guard: Guard, _app: FastAPI
+    settings: Settings, guard: Guard, metrics: Metrics, _app: FastAPI
 ) -> AsyncIterator[dict[str, Service]]:
     """Load the active version, then keep it fresh and the runner alive."""
+    if settings.metrics_file is not None:
+        metrics.share(settings.metrics_file)
     store = Store(settings)
     versions, jobs, drain = Versions(store, settings), Jobs(store, settings), Drain()
-    registry = Registry(store, versions)
+    registry = Registry(store, versions, metrics)
     await asyncio.to_thread(registry.open)
     drain.watch()
     drain.follow_parent()
@@ -72,7 +79,9 @@ async def _lifespan(
     service = Service(
         guard=guard,
         registry=registry,
+        metrics=metrics,
         statistics=InferenceStatistics(),
+        job_statistics=JobStatistics(store),
         versions=versions,
         jobs=jobs,
         streams=Streams(jobs, drain, settings),
@@ -83,7 +92,8 @@ async def _lifespan(
     gc.freeze()  # what is here now stays: no later collection walks through it
     gc.enable()
     sys.setswitchinterval(SWITCH_SECONDS)
-    running = asyncio.create_task(supervisor.keep_running())
+    tasks = [supervisor.keep_running(), metrics.watch_loop()]
+    running = asyncio.gather(*tasks)
     try:
         async with registry.watching(settings.poll_seconds):
             yield {"service": service}

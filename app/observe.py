@@ -1,10 +1,11 @@
-"""The one layer around every request: its id, its host, HEAD, and headers."""
+"""The one layer around every request: its id, host, HEAD, headers, and metrics."""
 
 import itertools
 import logging
 import re
 import secrets
 from collections.abc import Iterable
+from time import perf_counter
 from typing import Any, Final
 
 from fastapi import FastAPI
@@ -14,6 +15,7 @@ from starlette.types import Message, Receive, Scope, Send
 from app.auth import Guard
 from app.bodies import RawRequest
 from app.errors import answer, is_bug
+from app.metrics import Metrics
 from app.routing import direct_endpoints
 
 logger = logging.getLogger(__name__)
@@ -22,6 +24,8 @@ _IDS: Final = itertools.count(secrets.randbits(63))  # from where no other proce
 _PLAIN_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _NOSNIFF: Final = (b"x-content-type-options", b"nosniff")
 
+_ROUTED: Final = (None, 0)  # FastAPI's way
+
 Headers = tuple[tuple[bytes, bytes], ...]
 
 
@@ -29,23 +33,31 @@ class ObservedApp(FastAPI):
     """FastAPI that gives each request an id and each answer the headers all have.
 
     A request for a direct endpoint goes straight there; every other goes FastAPI's
-    way, which finds its route.
+    way, which finds its route. Each is counted when its answer has been sent.
     """
 
     def __init__(
-        self, guard: Guard, routes: Iterable[BaseRoute], **described: Any
+        self,
+        guard: Guard,
+        metrics: Metrics,
+        routes: Iterable[BaseRoute],
+        **described: Any,
     ) -> None:
         """Take the routes as they are."""
         super().__init__(**described)
         self.router.routes = [*routes]
-        self._guard = guard
-        self._direct = direct_endpoints(self.routes, guard)
+        self._guard, self._metrics = guard, metrics
+        self._direct = {
+            name: (endpoint, metrics.block(*name))
+            for name, endpoint in direct_endpoints(self.routes, guard).items()
+        }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Take a request; HEAD goes as GET, and the server leaves the body out."""
         if scope["type"] != "http":
             await super().__call__(scope, receive, send)
             return
+        started = perf_counter()
         state, headers = scope["state"], dict(reversed(scope["headers"]))
         request_id = headers.get(b"x-request-id")
         if request_id is None or not _PLAIN_ID.fullmatch(request_id):
@@ -55,7 +67,7 @@ class ObservedApp(FastAPI):
             scope = {**scope, "method": "GET"}
             state["is_head"] = True
         extra = ((b"x-request-id", request_id), _NOSNIFF)
-        direct = self._direct.get((scope["method"], scope["path"]))
+        direct, block = self._direct.get((scope["method"], scope["path"]), _ROUTED)
         request = RawRequest(scope, receive)
         try:
             self._guard.check_host(scope["server"], headers.get(b"host", b""))
@@ -65,16 +77,37 @@ class ObservedApp(FastAPI):
                 logger.exception("this is a bug")
             response = await answer(request, error)
         if response is None:
-            await super().__call__(scope, receive, _adding(extra, send))
+            await self._route(scope, receive, _Sender(send, extra), started)
             return
         response.raw_headers += extra
         await response(scope, receive, send)
+        seconds = perf_counter() - started
+        self._metrics.count_request(block, response.status_code, seconds)
+
+    async def _route(
+        self, scope: Scope, receive: Receive, sender: "_Sender", started: float
+    ) -> None:
+        """Go FastAPI's way; where nothing is sent the status is 0."""
+        prefix = scope["root_path"]
+        try:
+            await super().__call__(scope, receive, sender)
+        finally:
+            mount = scope["root_path"].removeprefix(prefix)
+            path = getattr(scope.get("route"), "path", mount)
+            block = self._metrics.block(scope["method"], path)
+            seconds = perf_counter() - started
+            self._metrics.count_request(block, sender.status, seconds)
 
 
-def _adding(extra: Headers, send: Send) -> Send:
-    async def send_with_headers(message: Message) -> None:
+class _Sender:
+    """Sends an answer on, with the headers that all have, and keeps its status."""
+
+    def __init__(self, send: Send, extra: Headers) -> None:
+        self._send, self._extra = send, extra
+        self.status = 0
+
+    async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            message["headers"] = [*message["headers"], *extra]
-        await send(message)
-
-    return send_with_headers
+            message["headers"] = [*message["headers"], *self._extra]
+            self.status = message["status"]
+        await self._send(message)

@@ -11,8 +11,8 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel, TypeAdapter
 
-from app.bodies import CSV_TYPE, EVENT_STREAM, JSON_TYPE
-from app.examples import ANSWERS, BATCH_CSV, EVENTS, PROBLEM
+from app.bodies import CSV_TYPE, EVENT_STREAM, JSON_TYPE, TEXT_TYPE
+from app.examples import ANSWERS, BATCH_CSV, EVENTS, METRICS, PROBLEM
 from app.schemas import SHAPES, Activation, PinQuery, PredictQuery, TrainQuery
 from app.views import ProblemBody
 
@@ -213,3 +213,5 @@ def _complete(operation: dict[str, Any]) -> None:
             content[CSV_TYPE]["example"] = BATCH_CSV
         if EVENT_STREAM in content:
             content[EVENT_STREAM]["example"] = EVENTS
+        if TEXT_TYPE in content:
+            content[TEXT_TYPE]["example"] = METRICS

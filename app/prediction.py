@@ -6,6 +6,7 @@ from typing import Any, Final
 import numpy as np
 from pydantic_core import to_json
 
+from app.metrics import Metrics
 from app.registry import ServedModel
 from app.schemas import MAX_INSTANCES, read_person, shape_of
 from model import (
@@ -22,8 +23,14 @@ from model import (
 CSV_COLUMNS: Final = ("probability", "label", "extrapolating")
 
 
-def predict(model: ServedModel, body: bytes, *, with_explanation: bool) -> bytes:
-    """Answer for one person.
+def predict(
+    model: ServedModel,
+    body: bytes,
+    metrics: Metrics | None = None,
+    *,
+    with_explanation: bool,
+) -> bytes:
+    """Answer for one person, counted in the metrics.
 
     Raises:
         pydantic.ValidationError: The body is not JSON or not a person.
@@ -38,10 +45,12 @@ def predict(model: ServedModel, body: bytes, *, with_explanation: bool) -> bytes
     }
     if with_explanation:
         answer["explanation"] = explain(artifact.params, weight, height)._asdict()
+    if metrics is not None:
+        metrics.count_prediction(probability)
     return to_json(answer)
 
 
-def predict_batch(model: ServedModel, body: bytes) -> bytes:
+def predict_batch(model: ServedModel, body: bytes, metrics: Metrics) -> bytes:
     """Answer for up to 1,000 people as JSON, in order.
 
     Raises:
@@ -51,11 +60,12 @@ def predict_batch(model: ServedModel, body: bytes) -> bytes:
     instances = shape.batch.validate_json(body)["instances"]
     columns = shape.units.columns
     values = [[person[column] for column in columns] for person in instances]
-    predictions = answers(model.artifact, shape.units.to_offsets(np.array(values)))
+    X = shape.units.to_offsets(np.array(values))
+    predictions = answers(model.artifact, X, metrics)
     return to_json({"predictions": predictions, "model_version": model.version})
 
 
-def predict_csv(model: ServedModel, body: bytes) -> bytes:
+def predict_csv(model: ServedModel, body: bytes, metrics: Metrics) -> bytes:
     """Answer for up to 1,000 people as CSV: their columns, then ours.
 
     Raises:
@@ -63,17 +73,19 @@ def predict_csv(model: ServedModel, body: bytes) -> bytes:
     """
     reader = CsvReader(labelled=False, max_rows=MAX_INSTANCES)
     reader.feed(body)
-    return "".join(csv_lines(model.artifact, reader.finish())).encode()
+    return "".join(csv_lines(model.artifact, reader.finish(), metrics)).encode()
 
 
-def csv_lines(artifact: Artifact, table: Table) -> Iterator[str]:
+def csv_lines(
+    artifact: Artifact, table: Table, metrics: Metrics | None = None
+) -> Iterator[str]:
     """Yield the lines of a CSV: the table's columns as they came, then ours."""
     yield ",".join((*table.header, *CSV_COLUMNS)) + "\n"
     X = table.to_offsets()
     order = [table.units.columns.index(name) for name in table.header]
     for start in range(0, len(X), MAX_INSTANCES):
         rows = slice(start, start + MAX_INSTANCES)
-        found = answers(artifact, X[rows])
+        found = answers(artifact, X[rows], metrics)
         people = table.values[rows, order].tolist()
         for numbers, answer in zip(people, found, strict=True):
             cells = [repr(number).removesuffix(".0") for number in numbers]
@@ -82,9 +94,13 @@ def csv_lines(artifact: Artifact, table: Table) -> Iterator[str]:
             yield ",".join(cells) + "\n"
 
 
-def answers(artifact: Artifact, X: Floats) -> list[dict[str, Any]]:
-    """Return the answer for each row of offsets X (N, 2)."""
-    P = predict_proba(artifact.params, X).tolist()
+def answers(
+    artifact: Artifact, X: Floats, metrics: Metrics | None = None
+) -> list[dict[str, Any]]:
+    """Return the answer for each row of offsets X (N, 2), counted in the metrics."""
+    P = predict_proba(artifact.params, X)
+    if metrics is not None:
+        metrics.count_predictions(P)
     outside = artifact.ranges.outside(X).tolist()
     return [
         {
@@ -92,5 +108,5 @@ def answers(artifact: Artifact, X: Floats) -> list[dict[str, Any]]:
             "label": LABELS[p >= LABEL_THRESHOLD],
             "extrapolating": is_outside,
         }
-        for p, is_outside in zip(P, outside, strict=True)
+        for p, is_outside in zip(P.tolist(), outside, strict=True)
     ]

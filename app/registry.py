@@ -15,6 +15,7 @@ from typing import Final, Self
 from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
+from app.metrics import Metrics
 from app.store import Store, StoreError
 from app.tables import active
 from app.versions import UnknownVersionError, Versions
@@ -55,10 +56,11 @@ class Registry:
         is_degraded: Whether the store could not be read when last tried.
     """
 
-    def __init__(self, store: Store, versions: Versions) -> None:
+    def __init__(self, store: Store, versions: Versions, metrics: Metrics) -> None:
         """Start without any version."""
         self._store = store
         self._versions = versions
+        self._metrics = metrics
         self._served: ServedModel | None = None
         self._refreshing = threading.Lock()
         self._look, self._is_closed = threading.Event(), False
@@ -111,7 +113,7 @@ class Registry:
         if row is None or row.generation == self.generation:
             return
         try:
-            self._served = self.load(row.version)
+            self._serve(self.load(row.version))
         except (ArtifactError, UnknownVersionError) as error:
             logger.error("version %s is refused: %s", row.version, error)  # noqa: TRY400
         else:
@@ -157,7 +159,8 @@ class Registry:
                 row = connection.execute(_ACTIVE).first()
             if row is None:
                 raise NotReadyError("there is no version")
-            self._served, self.generation = self.load(row.version), row.generation
+            self._serve(self.load(row.version))
+            self.generation = row.generation
 
     def load(self, version: int) -> ServedModel:
         """Read one version from the store and verify it.
@@ -168,6 +171,11 @@ class Registry:
         """
         content, sha256 = self._versions.weights(version)
         return ServedModel.of(version, load(content, sha256), sha256)
+
+    def _serve(self, model: ServedModel) -> None:
+        if self._served is not None and self._served.version != model.version:
+            self._metrics.count_swap()
+        self._served = model
 
     def _watch(self, poll_seconds: float) -> None:
         while True:

@@ -15,13 +15,15 @@ from typing import Any, ClassVar
 from fastapi import Response
 from fastapi.routing import APIRoute
 from starlette.requests import HTTPConnection
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, Mount
 
 from app.auth import Guard, Scope
 from app.bodies import RawRequest, Uploads
 from app.drain import Drain
 from app.inference_statistics import InferenceStatistics
+from app.job_statistics import JobStatistics
 from app.jobs import Jobs
+from app.metrics import Metrics
 from app.registry import Registry, ServedModel
 from app.streams import Streams
 from app.supervisor import Supervisor
@@ -36,7 +38,9 @@ class Service:
 
     guard: Guard
     registry: Registry
+    metrics: Metrics
     statistics: InferenceStatistics
+    job_statistics: JobStatistics
     versions: Versions
     jobs: Jobs
     streams: Streams
@@ -97,6 +101,17 @@ class AdminRoute(OpenRoute):
     """A route that changes state."""
 
     scope = Scope.ADMIN
+
+
+def names(routes: Iterable[BaseRoute]) -> list[tuple[str, str]]:
+    """Return the method and path of each route, in the order of the routes."""
+    found = [
+        (method, route.path)
+        for route in routes
+        if isinstance(route, Mount | OpenRoute)
+        for method in sorted(getattr(route, "methods", None) or {"GET"})
+    ]
+    return list(dict.fromkeys(found))
 
 
 def direct_endpoints(

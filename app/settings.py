@@ -53,7 +53,8 @@ class Settings(BaseSettings):
         default=(), description="further Host names to answer on loopback connections"
     )
     public_docs: bool = Field(
-        default=True, description="whether /docs and /openapi.json need no key"
+        default=True,
+        description="whether /docs, its document and /metrics need no key",
     )
     queue_limit: int = Field(default=100, ge=1, description="queued jobs at most")
     caller_limit: int = Field(
@@ -91,6 +92,10 @@ class Settings(BaseSettings):
         ge=1 << 28,
         le=1 << 62,
         description="address space of the runner",
+    )
+    metrics_file: Path | None = Field(
+        default=None,
+        description="file in which processes add their metrics up, as --workers does",
     )
     poll_seconds: float = Field(
         default=1, gt=0, description="how often servers look for a new active version"

@@ -11,6 +11,7 @@ Usage: python -m benchmarks.stages
 import timeit
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from http import HTTPStatus
 from types import SimpleNamespace
 from typing import Any, Final
 
@@ -23,6 +24,7 @@ from app.api import _query
 from app.auth import Guard
 from app.bodies import MAX_JSON_BYTES, Json, RawRequest, media_type, read
 from app.main import create_app
+from app.metrics import Metrics
 from app.prediction import predict
 from app.registry import ServedModel
 from app.schemas import SHAPES, PredictQuery
@@ -41,7 +43,12 @@ HEADERS: Final = [
 SETTINGS: Final = Settings()
 GUARD: Final = Guard(SETTINGS)
 MODEL: Final = ServedModel.of(1, load(load_shipped()))
-SERVICE: Final = SimpleNamespace(guard=GUARD, registry=SimpleNamespace(active=MODEL))
+ROUTE: Final = ("POST", "/predict")
+METRICS: Final = Metrics([ROUTE], ())
+
+SERVICE: Final = SimpleNamespace(
+    guard=GUARD, metrics=METRICS, registry=SimpleNamespace(active=MODEL)
+)
 
 
 def scope() -> dict[str, Any]:
@@ -64,7 +71,8 @@ async def receive() -> Message:
 
 async def send(message: Message) -> None:
     """Take a part of the answer."""
-    del message
+    if message.get("status", HTTPStatus.OK) != HTTPStatus.OK:
+        raise RuntimeError(f"the answer is {message['status']}")
 
 
 def finish(coroutine: Coroutine[Any, Any, object]) -> None:
@@ -103,12 +111,18 @@ def main() -> None:
         "the query, here none": lambda: _query(request, PredictQuery),
         "the media type": lambda: media_type(request),
         "reading the body": lambda: finish(read(request, MAX_JSON_BYTES)),
-        "predicting, as a whole": lambda: predict(MODEL, EMILY, with_explanation=False),
+        "predicting, as a whole": lambda: predict(
+            MODEL, EMILY, METRICS, with_explanation=False
+        ),
         "- validating the bytes": lambda: reader.validate_json(EMILY),
         "- the network": lambda: MODEL.predict_one(*numbers),
         "- the ranges of training": lambda: MODEL.artifact.ranges.contain(*numbers),
+        "- counting the answer": lambda: METRICS.count_prediction(0.9),
         "- writing the answer": lambda: to_json(answer),
         "the answer as an object": lambda: Json(ANSWER),
+        "counting the request": lambda: METRICS.count_request(
+            METRICS.block(*ROUTE), 200, 2e-5
+        ),
     }
     whole = microseconds(call(create_app(SETTINGS)))
     table = Table("stage", "µs", "of the whole")

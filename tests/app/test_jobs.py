@@ -18,6 +18,7 @@ from sqlalchemy.exc import IntegrityError, StatementError
 from app.claims import Claim, Claims, LostJobError, Progress, Result, StaleChampionError
 from app.gate import PROMOTED, Decision
 from app.jobs import Jobs, Promote, QueueFullError, Submission, UnknownJobError
+from app.metrics import Metrics
 from app.registry import Registry
 from app.settings import Settings
 from app.store import Store, StoreError, _has_safe_wal
@@ -535,7 +536,7 @@ def test_the_active_version_cannot_vanish(store: Store, versions: Versions) -> N
     with pytest.raises(IntegrityError), store.write() as connection:
         connection.execute(delete(models))
 
-    registry = Registry(store, versions)
+    registry = Registry(store, versions, Metrics((), ()))
     registry.open()
     assert registry.active.version == 1
 
