@@ -3,7 +3,7 @@
 import asyncio
 import copy
 import gc
-import logging
+import logging.config
 import os
 import signal
 import sys
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import TYPE_CHECKING, Annotated, Final, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 
 import typer
 import uvicorn
@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError
 from uvicorn.config import LOGGING_CONFIG, STARTUP_FAILURE
 
-from app import settings
+from app import logs, settings
 from app.auth import Guard
 from app.lazily import lazily
 from app.standalone import train_only
@@ -40,6 +40,11 @@ DatabaseUrl = Annotated[
     str | None,
     typer.Option(help="postgresql://..., in place of the folder's SQLite."),
 ]
+LogFormat = Annotated[
+    settings.LogFormat | None, typer.Option(help="Readable lines or JSON.")
+]
+
+logger = logging.getLogger(__name__)
 
 
 def serve(
@@ -49,19 +54,55 @@ def serve(
     workers: Annotated[int, typer.Option(min=1, help="Server processes.")] = 1,
     data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
-    access_log: Annotated[bool, typer.Option(help="Log each request.")] = False,
+    access_log: Annotated[bool | None, typer.Option(help="Log each request.")] = None,
+    log_format: LogFormat = None,
+    tracing: Annotated[
+        bool | None, typer.Option(help="Trace requests with OpenTelemetry.")
+    ] = None,
 ) -> None:
     """Answer predictions over HTTP, and retrain in the background."""
-    _publish(data_dir, database_url)
-    _check_settings()
-    log_config = copy.deepcopy(LOGGING_CONFIG)
-    log_config["loggers"]["app"] = {"handlers": ["default"], "level": "INFO"}
-    signal.signal(signal.SIGTERM, _exit_cleanly)
+    _publish(
+        data_dir=data_dir,
+        database_url=database_url,
+        access_log=access_log,
+        log_format=log_format,
+        tracing=tracing,
+    )
+    chosen = _read_settings()
+    log_config = _log_config(chosen.log_format)
+    logging.config.dictConfig(log_config)
+    _check(chosen)
     if workers == 1:
         gc.disable()  # until the service is open
+    _run(chosen, log_config, host, port, workers)
+
+
+def runner(
+    *,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+    log_format: LogFormat = None,
+) -> None:
+    """Only train: take jobs until stopped."""
+    _publish(data_dir=data_dir, database_url=database_url, log_format=log_format)
+    chosen = _read_settings()
+    logs.to_stderr(chosen.log_format, "%(message)s")
+    _check(chosen)
+    asyncio.run(train_only(chosen))
+
+
+def _run(
+    chosen: settings.Settings,
+    log_config: dict[str, Any],
+    host: str,
+    port: int,
+    workers: int,
+) -> None:
+    """Serve until told to stop."""
+    signal.signal(signal.SIGTERM, _exit_cleanly)
     with _failure_as_1(), _shared_metrics(workers):
         uvicorn.run(
-            "app.main:create_app",
+            "app.access_log:create_app" if chosen.access_log else "app.main:create_app",
             factory=True,
             host=host,
             port=port,
@@ -69,8 +110,8 @@ def serve(
             loop="uvloop",
             http="httptools",
             ws="none",
-            access_log=access_log,
-            proxy_headers=access_log,  # only the log says who asked
+            access_log=False,
+            proxy_headers=chosen.access_log,  # only the log says who asked
             server_header=False,
             log_config=log_config,
             timeout_graceful_shutdown=GRACEFUL_SECONDS,
@@ -78,31 +119,43 @@ def serve(
         )
 
 
-def runner(*, data_dir: DataDir = None, database_url: DatabaseUrl = None) -> None:
-    """Only train: take jobs until stopped."""
-    _publish(data_dir, database_url)
-    _check_settings()
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    asyncio.run(train_only(settings.Settings()))
-
-
-def _publish(data_dir: Path | None, database_url: str | None) -> None:
+def _publish(**flags: object) -> None:
     """Let the flags win over the environment, here and in the processes below."""
-    if data_dir is not None:
-        settings.publish(data_dir=data_dir)
-    if database_url is not None:
-        settings.publish(database_url=database_url)
+    given = {name: value for name, value in flags.items() if value is not None}
+    settings.publish(**given)
 
 
-def _check_settings() -> None:
-    """Find what is wrong with the settings before anything is started."""
+def _log_config(log_format: settings.LogFormat) -> dict[str, Any]:
+    """Return uvicorn's own, with our loggers and formats."""
+    config = copy.deepcopy(LOGGING_CONFIG)
+    config["formatters"]["access"] = {"()": "app.logs.RequestFormatter"}
+    if log_format == "json":
+        json = {"()": "app.logs.JsonFormatter"}
+        config["formatters"] = dict.fromkeys(config["formatters"], json)
+    for name, handler in {"app": "default", "app.access_log": "access"}.items():
+        config["loggers"][name] = {
+            "handlers": [handler],
+            "level": "INFO",
+            "propagate": False,
+        }
+    config["root"] = {"handlers": ["default"], "level": "WARNING"}
+    return config
+
+
+def _read_settings() -> settings.Settings:
+    """Return the settings, or say what is wrong with them."""
     try:
-        chosen = settings.Settings()
+        return settings.Settings()
+    except ValidationError as error:
+        terminal.fail(*settings.describe(error))
+
+
+def _check(chosen: settings.Settings) -> None:
+    """Find what else is wrong before anything is started."""
+    try:
         Guard(chosen)
         _check_store(chosen)
         chosen.lock_path.open("a").close()
-    except ValidationError as error:
-        terminal.fail(*settings.describe(error))
     except (StoreError, OSError) as error:
         terminal.fail(str(error))
 
@@ -113,7 +166,7 @@ def _check_store(chosen: settings.Settings) -> None:
     try:
         store.prepare()
     except DBAPIError as error:
-        terminal.notices.print(f"the database does not answer: {error.orig}")
+        logger.warning("the database does not answer: %s", error.orig)
     finally:
         store.close()
 

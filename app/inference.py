@@ -39,9 +39,9 @@ predicting = _router(route_class=PredictRoute)
 admin = _router(route_class=AdminRoute)
 
 
-@predicting.post(f"/v2/models/{MODEL_NAME}/infer")  # found sooner than by a pattern
 @predicting.post(_MODEL + "/infer")
 @predicting.post(_VERSION + "/infer")
+@predicting.post(f"/v2/models/{MODEL_NAME}/infer")  # found sooner than by a pattern
 async def infer(request: RawRequest) -> Response:
     """Predict people that are sent as a tensor."""
     bodies.refuse_coding(request)
@@ -224,8 +224,8 @@ async def is_model_ready_v1(request: RawRequest) -> Response:
     return await is_model_ready(request)
 
 
-@predicting.post(f"/v1/models/{MODEL_NAME}:predict")
 @predicting.post("/v1/models/{name}:predict")
+@predicting.post(f"/v1/models/{MODEL_NAME}:predict")
 async def predict_v1(request: RawRequest) -> Response:
     """Predict people that are rows of two numbers, or objects of any shape."""
     bodies.refuse_coding(request)

@@ -4,9 +4,9 @@ import asyncio
 import gc
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from fastapi import FastAPI
 
@@ -19,6 +19,7 @@ from app.errors import SHEDS, install
 from app.inference_statistics import InferenceStatistics
 from app.job_statistics import JobStatistics
 from app.jobs import Jobs
+from app.lazily import lazily
 from app.metrics import Metrics
 from app.observe import ObservedApp
 from app.registry import Registry
@@ -28,6 +29,11 @@ from app.store import Store
 from app.streams import Streams
 from app.supervisor import Supervisor
 from app.versions import Versions
+
+if TYPE_CHECKING:
+    from app import tracing
+else:
+    tracing = lazily("app.tracing")
 
 # How long the event loop waits for a thread that computes; Python's default is 0.005.
 SWITCH_SECONDS: Final = 0.001
@@ -41,12 +47,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """
     settings = settings or Settings()
     guard = Guard(settings)
+    traced = tracing.Tracing() if settings.tracing else None
     routes = [*api.ROUTES, *inference.ROUTES, *page.ROUTES]
     metrics = Metrics(names(routes), SHEDS)
     app = ObservedApp(
         guard,
         metrics,
         routes,
+        traced.telemetry if traced else None,
         title="offsetnet",
         version=__version__,
         license_info={"name": "MIT", "identifier": "MIT"},
@@ -54,7 +62,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redoc_url=None,
         openapi_url=None,
         redirect_slashes=False,
-        lifespan=partial(_lifespan, settings, guard, metrics),
+        lifespan=partial(_lifespan, settings, guard, metrics, traced),
     )
     app.openapi = partial(openapi.document, app)  # type: ignore[method-assign] # theirs
     install(app)
@@ -63,7 +71,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 @asynccontextmanager
 async def _lifespan(
-    settings: Settings, guard: Guard, metrics: Metrics, _app: FastAPI
+    settings: Settings,
+    guard: Guard,
+    metrics: Metrics,
+    traced: "tracing.Tracing | None",
+    _app: FastAPI,
 ) -> AsyncIterator[dict[str, Service]]:
     """Load the active version, then keep it fresh and the runner alive."""
     if settings.metrics_file is not None:
@@ -95,7 +107,10 @@ async def _lifespan(
     tasks = [supervisor.keep_running(), metrics.watch_loop()]
     running = asyncio.gather(*tasks)
     try:
-        async with registry.watching(settings.poll_seconds):
+        async with (
+            traced.sending() if traced else nullcontext(),
+            registry.watching(settings.poll_seconds),
+        ):
             yield {"service": service}
     finally:
         running.cancel()

@@ -9,6 +9,7 @@ from time import perf_counter
 from typing import Any, Final
 
 from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
 from starlette.routing import BaseRoute
 from starlette.types import Message, Receive, Scope, Send
 
@@ -25,6 +26,12 @@ _PLAIN_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _NOSNIFF: Final = (b"x-content-type-options", b"nosniff")
 
 _ROUTED: Final = (None, 0)  # FastAPI's way
+_UNTRACED: Final[TelemetryConfig] = {
+    "tracing": False,
+    "metrics": False,
+    "logs": False,
+    "auto_configure": False,
+}
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
@@ -33,7 +40,8 @@ class ObservedApp(FastAPI):
     """FastAPI that gives each request an id and each answer the headers all have.
 
     A request for a direct endpoint goes straight there; every other goes FastAPI's
-    way, which finds its route. Each is counted when its answer has been sent.
+    way, which finds its route. Where it traces, all go that way. Each is counted when
+    its answer has been sent.
     """
 
     def __init__(
@@ -41,15 +49,16 @@ class ObservedApp(FastAPI):
         guard: Guard,
         metrics: Metrics,
         routes: Iterable[BaseRoute],
+        telemetry: TelemetryConfig | None,
         **described: Any,
     ) -> None:
         """Take the routes as they are."""
-        super().__init__(**described)
+        super().__init__(telemetry=telemetry or _UNTRACED, **described)
         self.router.routes = [*routes]
+        direct = {} if telemetry else direct_endpoints(self.routes, guard)
         self._guard, self._metrics = guard, metrics
         self._direct = {
-            name: (endpoint, metrics.block(*name))
-            for name, endpoint in direct_endpoints(self.routes, guard).items()
+            name: (endpoint, metrics.block(*name)) for name, endpoint in direct.items()
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -24,6 +24,7 @@ from typing import Final
 import numpy as np
 from sqlalchemy.exc import SQLAlchemyError
 
+from app import logs
 from app.settings import Settings
 from app.store import StoreError
 from app.trainer import Trainer
@@ -35,7 +36,7 @@ STACK_BYTES: Final = 1 << 20
 ENDED: Final = b"."
 ALIVE: Final = b"~"
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("app.runner")  # which is __main__ here
 
 
 def main() -> None:
@@ -44,7 +45,7 @@ def main() -> None:
     parser.add_argument("--name", help="by its supervisor, whose pipes it has")
     name = parser.parse_args().name
     settings = Settings()
-    logging.basicConfig(level=logging.INFO, format="runner: %(message)s")
+    logs.to_stderr(settings.log_format, "runner: %(message)s")
     os.nice(NICENESS)
     _limit_memory(settings.training_memory_bytes)
     wake = threading.Event()

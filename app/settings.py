@@ -1,8 +1,9 @@
 """The settings: the one place that reads the environment."""
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Final, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import (
     Field,
@@ -15,8 +16,10 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 LEASE_BEATS: Final = 3  # beats that may be missed
 PREFIX: Final = "OFFSETNET_"
+TELEMETRY: Final = ("opentelemetry.sdk", "opentelemetry.exporter")  # of the extra
 
 Names = Annotated[tuple[str, ...], NoDecode]
+LogFormat = Literal["text", "json"]
 Keys = Annotated[tuple[SecretStr, ...], NoDecode]
 
 
@@ -55,6 +58,15 @@ class Settings(BaseSettings):
     public_docs: bool = Field(
         default=True,
         description="whether /docs, its document and /metrics need no key",
+    )
+    log_format: LogFormat = Field(
+        default="text", description="how log lines look: text or json"
+    )
+    access_log: bool = Field(
+        default=False, description="whether `offsetnet serve` logs each request"
+    )
+    tracing: bool = Field(
+        default=False, description="whether requests are traced with OpenTelemetry"
     )
     queue_limit: int = Field(default=100, ge=1, description="queued jobs at most")
     caller_limit: int = Field(
@@ -119,6 +131,13 @@ class Settings(BaseSettings):
         if not isinstance(value, str):
             return value
         return tuple(part.strip() for part in value.split(",") if part.strip())
+
+    @field_validator("tracing")
+    @classmethod
+    def _check_telemetry(cls, value: bool) -> bool:  # noqa: FBT001 - pydantic's way
+        if value and not all(map(find_spec, TELEMETRY)):
+            raise ValueError("install offsetnet[telemetry], which tracing needs")
+        return value
 
     @model_validator(mode="after")
     def _check_lease(self) -> Self:
