@@ -16,6 +16,7 @@ from app.conditions import expected_generations, idempotency_key
 from app.errors import BY_SLUG, NoPageError
 from app.jobs import Origin, Submission
 from app.lazily import lazily
+from app.prefix import published
 from app.preview import preview
 from app.routing import (
     AdminRoute,
@@ -129,7 +130,8 @@ async def train(request: RawRequest) -> Response:
     row, is_known = await asyncio.to_thread(service.jobs.enqueue, submitted, origin)
     service.supervisor.wake()
     job = views.Job.of(row)
-    headers = [(b"location", job.links.self.encode()), (b"retry-after", b"1")]
+    location = published(request.scope, job.links.self)
+    headers = [(b"location", location.encode()), (b"retry-after", b"1")]
     headers += [(b"idempotency-replayed", b"true")] if is_known else []
     return bodies.Json(job.model_dump_json().encode(), 202, headers)
 

@@ -5,6 +5,7 @@ import copy
 import gc
 import logging.config
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterator
@@ -34,6 +35,7 @@ GRACEFUL_SECONDS: Final = 14  # and 5 more for the runner
 WORKER_SECONDS: Final = 30  # to start in on a busy machine; else it is started anew
 
 _MEMORY: Final = "/dev/shm"  # noqa: S108 - a file of our own there
+_ROOT_PATH: Final = re.compile("(/[A-Za-z0-9._~-]+)*/?")
 
 DataDir = Annotated[Path | None, typer.Option(help="Folder for the data.")]
 DatabaseUrl = Annotated[
@@ -54,13 +56,24 @@ def serve(
     workers: Annotated[int, typer.Option(min=1, help="Server processes.")] = 1,
     data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
+    root_path: Annotated[
+        str, typer.Option(help="Path under which a proxy publishes this.")
+    ] = "",
     access_log: Annotated[bool | None, typer.Option(help="Log each request.")] = None,
     log_format: LogFormat = None,
     tracing: Annotated[
         bool | None, typer.Option(help="Trace requests with OpenTelemetry.")
     ] = None,
 ) -> None:
-    """Answer predictions over HTTP, and retrain in the background."""
+    """Answer predictions over HTTP, and retrain in the background.
+
+    The documentation, where everything can be tried out, is at /docs below the
+    address. What is trained stays in the data folder, or in the database. Only
+    loopback is listened on, and only there training needs no key: set
+    OFFSETNET_ADMIN_KEY before others reach it. Ctrl-C stops it and loses nothing.
+    """
+    if not _ROOT_PATH.fullmatch(root_path):
+        terminal.usage("--root-path: expected a path such as /offsetnet")
     _publish(
         data_dir=data_dir,
         database_url=database_url,
@@ -74,7 +87,14 @@ def serve(
     _check(chosen)
     if workers == 1:
         gc.disable()  # until the service is open
-    _run(chosen, log_config, host, port, workers)
+    _run(
+        chosen,
+        host=host,
+        port=port,
+        workers=workers,
+        root_path=root_path.rstrip("/"),
+        log_config=log_config,
+    )
 
 
 def runner(
@@ -83,7 +103,11 @@ def runner(
     database_url: DatabaseUrl = None,
     log_format: LogFormat = None,
 ) -> None:
-    """Only train: take jobs until stopped."""
+    """Only train: take jobs until stopped.
+
+    It works on the jobs of the servers that share its data folder or database:
+    one more machine for training. A server has a runner of its own already.
+    """
     _publish(data_dir=data_dir, database_url=database_url, log_format=log_format)
     chosen = _read_settings()
     logs.to_stderr(chosen.log_format, "%(message)s")
@@ -91,21 +115,13 @@ def runner(
     asyncio.run(train_only(chosen))
 
 
-def _run(
-    chosen: settings.Settings,
-    log_config: dict[str, Any],
-    host: str,
-    port: int,
-    workers: int,
-) -> None:
-    """Serve until told to stop."""
+def _run(chosen: settings.Settings, workers: int, **options: Any) -> None:
+    """Serve until told to stop, with these options of uvicorn's."""
     signal.signal(signal.SIGTERM, _exit_cleanly)
     with _failure_as_1(), _shared_metrics(workers):
         uvicorn.run(
             "app.access_log:create_app" if chosen.access_log else "app.main:create_app",
             factory=True,
-            host=host,
-            port=port,
             workers=workers,
             loop="uvloop",
             http="httptools",
@@ -113,9 +129,9 @@ def _run(
             access_log=False,
             proxy_headers=chosen.access_log,  # only the log says who asked
             server_header=False,
-            log_config=log_config,
             timeout_graceful_shutdown=GRACEFUL_SECONDS,
             timeout_worker_healthcheck=WORKER_SECONDS,
+            **options,
         )
 
 

@@ -42,6 +42,7 @@ from app.jobs import (
     QueueFullError,
     UnknownJobError,
 )
+from app.prefix import with_prefix_once
 from app.registry import NotReadyError
 from app.store import StoreError
 from app.streams import CallerStreamLimitError, StreamLimitError
@@ -235,7 +236,8 @@ async def _answer_http(request: HTTPConnection, error: Exception) -> Response:
 
 
 def _is_of_protocol(request: HTTPConnection) -> bool:
-    path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
+    path = with_prefix_once(request.scope)["path"]
+    path = path.removeprefix(request.scope.get("root_path", ""))
     return f"{path}/".startswith(_PROTOCOLS)
 
 

@@ -17,6 +17,7 @@ from app.auth import Guard
 from app.bodies import RawRequest
 from app.errors import answer, is_bug
 from app.metrics import Metrics
+from app.prefix import with_prefix_once
 from app.routing import direct_endpoints
 
 logger = logging.getLogger(__name__)
@@ -86,7 +87,8 @@ class ObservedApp(FastAPI):
                 logger.exception("this is a bug")
             response = await answer(request, error)
         if response is None:
-            await self._route(scope, receive, _Sender(send, extra), started)
+            routed = with_prefix_once(scope)
+            await self._route(routed, receive, _Sender(send, extra), started)
             return
         response.raw_headers += extra
         await response(scope, receive, send)

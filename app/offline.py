@@ -1,33 +1,21 @@
-"""What the command line does by itself, without a server: train and predict."""
+"""What the command line does by itself, without a server: train, and verify."""
 
 import hashlib
-import json
-import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from pydantic import ValidationError
-
-from app import prediction, terminal
-from app.files import check_regular, read_bounded, read_csv, write_atomically
-from app.registry import ServedModel
+from app import terminal
+from app.inputs import read_table, read_verified, write
 from app.schemas import ConfigChanges
-from app.terminal import Outputs, fail, output, print_json, wrong_option
+from app.terminal import Outputs, fail, notices, output, print_json
 from model import (
     ARTICLE_CONFIG,
     ARTICLE_PEOPLE,
-    MAX_ARTIFACT_BYTES,
     Artifact,
-    ArtifactError,
-    CsvError,
     Dataset,
     DivergedError,
     Epoch,
-    Table,
     TrainingConfig,
-    load,
-    load_shipped,
     save,
     train,
 )
@@ -48,10 +36,10 @@ def train_file(path: Path | None, changes: ConfigChanges, outputs: Outputs) -> N
     artifact = Artifact.of_training(history[-1].params, data, config)
     content = save(artifact)
     if save_to:
-        _write(save_to, content)
+        write(save_to, content)
     if draw_curve:
         points = [(one.number, one.train_loss, one.holdout_loss) for one in history]
-        output.print(terminal.loss_curve(points))
+        (notices if as_json else output).print(terminal.loss_curve(points))
     if as_json:
         sha256 = hashlib.sha256(content).hexdigest()
         print_json(terminal.as_json(artifact, **_end(history[-1]), sha256=sha256))
@@ -62,37 +50,9 @@ def train_file(path: Path | None, changes: ConfigChanges, outputs: Outputs) -> N
     output.print(terminal.metrics_table(artifact))
 
 
-def predict_file(weights: Path | None, path: Path) -> None:
-    """Write the CSV again with an answer in each row."""
-    artifact, table = _read_artifact(weights), _read_table(path, labelled=False)
-    with terminal.progress_bar("row") as bar:
-        task = bar.add_task("", total=len(table.values))
-        for number, line in enumerate(prediction.csv_lines(artifact, table)):
-            sys.stdout.write(line)
-            bar.update(task, completed=number)
-
-
-def predict_person(
-    weights: Path | None, person: Mapping[str, float], *, as_json: bool
-) -> None:
-    """Show the answer for one person, given as the HTTP request gives it."""
-    model = ServedModel.of(0, _read_artifact(weights))
-    body = json.dumps(person).encode()
-    try:
-        answer = json.loads(prediction.predict(model, body, with_explanation=False))
-    except ValidationError as error:
-        wrong_option(error)
-    del answer["model_version"]
-    if as_json:
-        print_json(answer)
-    else:
-        note = " (nobody in training was out there)" if answer["extrapolating"] else ""
-        output.print(f"{answer['label']}, P(F) = {answer['probability']:.3f}{note}")
-
-
 def verify_file(path: Path, *, as_json: bool) -> None:
     """Verify an artifact's file and show what it holds."""
-    artifact, content = _read_verified(path)
+    artifact, content = read_verified(path)
     sha256 = hashlib.sha256(content).hexdigest()
     if as_json:
         print_json(terminal.as_json(artifact, sha256=sha256))
@@ -131,45 +91,7 @@ def _end(epoch: Epoch) -> dict[str, float | None]:
 
 
 def _read_people(path: Path) -> Dataset:
-    data = _read_table(path, labelled=True).to_dataset()
+    data = read_table(path, labelled=True).to_dataset()
     if not data.has_both_classes:
         fail(f"{path}: at least one F and one M are needed")
     return data
-
-
-def _read_table(path: Path, *, labelled: bool) -> Table:
-    try:
-        return read_csv(path, labelled=labelled)
-    except CsvError as error:
-        fail(*(f"{path}: {fault}" for fault in error.errors))
-    except OSError as error:
-        fail(f"{path}: {error.strerror}")
-
-
-def _read_artifact(path: Path | None) -> Artifact:
-    try:
-        if path is None:
-            return load(load_shipped())
-        return load(read_bounded(path, MAX_ARTIFACT_BYTES))
-    except ArtifactError as error:
-        fail(f"{path or 'the shipped weights'}: {error}")
-    except OSError as error:
-        fail(f"{path}: {error.strerror}")
-
-
-def _read_verified(path: Path) -> tuple[Artifact, bytes]:
-    try:
-        check_regular(path)
-        content = read_bounded(path, MAX_ARTIFACT_BYTES)
-        return load(content), content
-    except ArtifactError as error:
-        fail(f"{path}: {error}")
-    except OSError as error:
-        fail(f"{path}: {error.strerror}")
-
-
-def _write(path: Path, content: bytes) -> None:
-    try:
-        write_atomically(path, content)
-    except OSError as error:
-        fail(f"{path}: {error.strerror}")

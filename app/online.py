@@ -1,20 +1,17 @@
 """What the command line does through a server: train, and choose who serves."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from pydantic import ValidationError
 from rich.table import Column, Table
 from rich.text import Text
 
 from app.bodies import MAX_CSV_BYTES
 from app.client import Client
-from app.files import read_bounded, write_atomically
-from app.protocol import ClientError, ProblemError
+from app.connection import connection
+from app.inputs import read_content, write
+from app.protocol import ClientError
 from app.schemas import ConfigChanges, TrainQuery
-from app.settings import Settings, describe
 from app.terminal import (
     Outputs,
     describe_losses,
@@ -23,9 +20,8 @@ from app.terminal import (
     notices,
     output,
     progress_bar,
-    usage,
 )
-from app.views import ActiveModel, Comparison, FieldError, Job, Metrics, Model
+from app.views import ActiveModel, Comparison, Job, Metrics, Model
 
 COLUMNS: Final = ("version", "", "created (UTC)", "rows", "mse", "accuracy")
 
@@ -35,11 +31,11 @@ def train(server: str, path: Path | None, query: TrainQuery, outputs: Outputs) -
     save_to, draw_curve, as_json = outputs
     if save_to and not save_to.parent.is_dir():
         fail(f"{save_to.parent}: not a folder")
-    content = None if path is None else _read(path)
-    with _connection(server) as client:
+    content = None if path is None else read_content(path, MAX_CSV_BYTES)
+    with connection(server) as client:
         job = _watch(client, _submit(client, content, query), server)
         if draw_curve and job.history:
-            output.print(loss_curve(job.history))
+            (notices if as_json else output).print(loss_curve(job.history))
         if as_json:
             output.print_json(job.model_dump_json())
         if job.state != "succeeded":
@@ -47,12 +43,12 @@ def train(server: str, path: Path | None, query: TrainQuery, outputs: Outputs) -
         if not as_json:
             _show_job(job)
         if save_to and job.model_version:
-            _write(save_to, client.weights(job.model_version))
+            write(save_to, client.weights(job.model_version))
 
 
 def list_models(server: str, *, as_json: bool) -> None:
     """Show the versions, newest first."""
-    with _connection(server) as client:
+    with connection(server) as client:
         listed, (active, _) = client.models(), client.active()
     if as_json:
         output.print_json(listed.model_dump_json())
@@ -66,7 +62,7 @@ def list_models(server: str, *, as_json: bool) -> None:
 
 def show_model(server: str, version: int, *, as_json: bool) -> None:
     """Show one version."""
-    with _connection(server) as client:
+    with connection(server) as client:
         model = client.model(version)
     if as_json:
         output.print_json(model.model_dump_json())
@@ -76,7 +72,7 @@ def show_model(server: str, version: int, *, as_json: bool) -> None:
 
 def activate(server: str, version: int, *, as_json: bool) -> None:
     """Let a version serve, unless another one was made to meanwhile."""
-    with _connection(server) as client:
+    with connection(server) as client:
         _, etag = client.active()
         model = client.activate(version, etag)
     _show_active(model, as_json=as_json)
@@ -84,43 +80,12 @@ def activate(server: str, version: int, *, as_json: bool) -> None:
 
 def roll_back(server: str, *, as_json: bool) -> None:
     """Let the version serve that did before."""
-    with _connection(server) as client:
+    with connection(server) as client:
         active, etag = client.active()
         if active.previous is None:
             fail("no-previous: there is no version to go back to")
         model = client.activate(active.previous, etag)
     _show_active(model, as_json=as_json)
-
-
-@contextmanager
-def _connection(server: str) -> Iterator[Client]:
-    """Open a client, and show what the server refuses."""
-    with _client(server) as client:
-        try:
-            yield client
-        except ProblemError as error:
-            fail(str(error), *map(_where, error.errors))
-        except ClientError as error:
-            fail(f"{server}: {error}")
-
-
-def _client(server: str) -> Client:
-    try:
-        settings = Settings()
-    except ValidationError as error:
-        fail(*describe(error))
-    keys = (*settings.all_admin_keys(), *settings.all_predict_keys(), None)
-    try:
-        return Client(server, key=keys[0])
-    except ValueError as error:
-        usage(str(error))
-
-
-def _where(fault: FieldError) -> str:
-    """Say where a fault is, and what it is."""
-    row = None if fault.row is None else f"row {fault.row}"
-    places = (row, fault.column, fault.parameter, fault.pointer)
-    return ": ".join(filter(None, (", ".join(filter(None, places)), fault.detail)))
 
 
 def _submit(client: Client, content: bytes | None, query: TrainQuery) -> Job:
@@ -204,20 +169,3 @@ def _show_active(model: ActiveModel, *, as_json: bool) -> None:
     else:
         before = f"; before it, {model.previous} did" if model.previous else ""
         output.print(f"version {model.version} serves{before}")
-
-
-def _read(path: Path) -> bytes:
-    try:
-        content = read_bounded(path, MAX_CSV_BYTES)
-    except OSError as error:
-        fail(f"{path}: {error.strerror}")
-    if len(content) > MAX_CSV_BYTES:
-        fail(f"{path}: larger than {MAX_CSV_BYTES} bytes")
-    return content
-
-
-def _write(path: Path, content: bytes) -> None:
-    try:
-        write_atomically(path, content)
-    except OSError as error:
-        fail(f"{path}: {error.strerror}")

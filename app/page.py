@@ -10,6 +10,7 @@ from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
 from app.bodies import RawRequest
+from app.prefix import described
 from app.routing import DocsRoute
 
 STATIC: Final = files("app").joinpath("static")
@@ -36,7 +37,8 @@ async def show_docs(request: RawRequest) -> Response:
 @docs.get("/openapi.json")
 async def show_openapi(request: RawRequest) -> Response:
     """Return the OpenAPI document."""
-    return JSONResponse(await asyncio.to_thread(request.app.openapi))
+    document = await asyncio.to_thread(request.app.openapi)
+    return JSONResponse(described(request.scope, document))
 
 
 ROUTES: Final[list[Any]] = [

@@ -1,6 +1,7 @@
 """Prediction: from a request's bytes and the version that serves to the answer's."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -16,6 +17,7 @@ from model import (
     CsvReader,
     Floats,
     Table,
+    Units,
     explain,
     predict_proba,
 )
@@ -73,25 +75,40 @@ def predict_csv(model: ServedModel, body: bytes, metrics: Metrics) -> bytes:
     """
     reader = CsvReader(labelled=False, max_rows=MAX_INSTANCES)
     reader.feed(body)
-    return "".join(csv_lines(model.artifact, reader.finish(), metrics)).encode()
+    table = reader.finish()
+    ask = partial(answers_in, model.artifact, table.units, metrics=metrics)
+    return "".join(csv_lines(table, ask)).encode()
 
 
 def csv_lines(
-    artifact: Artifact, table: Table, metrics: Metrics | None = None
+    table: Table, ask: Callable[[Floats], Sequence[Mapping[str, Any]]]
 ) -> Iterator[str]:
-    """Yield the lines of a CSV: the table's columns as they came, then ours."""
+    """Yield the lines of a CSV: the table's columns as they came, then ours.
+
+    Args:
+        table: The people.
+        ask: Returns the answers for up to 1,000 of them, values of shape (N, 2).
+    """
     yield ",".join((*table.header, *CSV_COLUMNS)) + "\n"
-    X = table.to_offsets()
     order = [table.units.columns.index(name) for name in table.header]
-    for start in range(0, len(X), MAX_INSTANCES):
-        rows = slice(start, start + MAX_INSTANCES)
-        found = answers(artifact, X[rows], metrics)
-        people = table.values[rows, order].tolist()
-        for numbers, answer in zip(people, found, strict=True):
+    for start in range(0, len(table.values), MAX_INSTANCES):
+        values = table.values[start : start + MAX_INSTANCES]
+        people = values[:, order].tolist()
+        for numbers, answer in zip(people, ask(values), strict=True):
             cells = [repr(number).removesuffix(".0") for number in numbers]
             cells += [repr(answer["probability"]), answer["label"]]
             cells += [str(answer["extrapolating"]).lower()]
             yield ",".join(cells) + "\n"
+
+
+def answers_in(
+    artifact: Artifact,
+    units: Units,
+    values: Floats,
+    metrics: Metrics | None = None,
+) -> list[dict[str, Any]]:
+    """Return the answer for each row of values (N, 2) in these units."""
+    return answers(artifact, units.to_offsets(values), metrics)
 
 
 def answers(

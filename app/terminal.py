@@ -1,7 +1,8 @@
 """What a person sees in the terminal: progress bars, tables, the loss curve, faults."""
 
 import json
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple, NoReturn
 
@@ -46,7 +47,26 @@ def progress_bar(unit: str) -> Progress:
         console=notices,
         transient=True,
         disable=not notices.is_terminal,
+        redirect_stdout=sys.stdout.isatty(),  # else what is printed would go astray
     )
+
+
+def write_rows(lines: Iterable[str], count: int) -> None:
+    """Write a header and so many rows as they come, with a bar."""
+    with progress_bar("row") as bar:
+        task = bar.add_task("", total=count)
+        for number, line in enumerate(lines):
+            sys.stdout.write(line)
+            bar.update(task, completed=number)
+
+
+def show_person(answer: Mapping[str, Any], *, as_json: bool) -> None:
+    """Show the answer for one person."""
+    if as_json:
+        print_json(answer)
+        return
+    note = " (nobody in training was out there)" if answer["extrapolating"] else ""
+    output.print(f"{answer['label']}, P(F) = {answer['probability']:.3f}{note}")
 
 
 def describe_losses(train_loss: float, holdout_loss: float | None) -> str:

@@ -81,6 +81,25 @@ def test_a_worker_process_collects_garbage() -> None:
     assert done.stdout == "True\n"
 
 
+def test_serving_imports_nothing_that_other_commands_need() -> None:
+    look = (
+        "import app.__main__, app.main, sys; app.main.create_app(); print(*sys.modules)"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", look],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+
+    imported = set(done.stdout.split())
+    assert "uvicorn" in imported
+    assert not imported & {*("httpx", "rich.progress", "app.client", "app.inputs")}
+
+
 def test_the_article_s_lines_are_printed_every_ten_epochs(
     article: subprocess.CompletedProcess[str],
 ) -> None:

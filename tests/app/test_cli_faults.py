@@ -205,6 +205,13 @@ def test_a_curve_shows_both_losses(tmp_path: Path) -> None:
     assert {".", "o"} <= set("".join(curve))
 
 
+def test_a_curve_beside_json_goes_to_standard_error(people: Path) -> None:
+    result = _call("train", people, "--epochs", "3", "--plot", "--json")
+
+    assert json.loads(result.stdout)["epochs"] == 3
+    assert len([line for line in result.stderr.splitlines() if "|" in line]) == 14
+
+
 def test_other_weights_answer_otherwise(tmp_path: Path) -> None:
     path = tmp_path / "weights.safetensors"
     *_, epoch = train(ARTICLE_PEOPLE, ARTICLE_CONFIG)

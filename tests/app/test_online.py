@@ -111,6 +111,13 @@ def test_the_curve_of_a_job_is_drawn(promoted: Result) -> None:
     assert {".", "o"} <= set("".join(curve))
 
 
+def test_a_curve_beside_json_goes_to_standard_error(service: Server) -> None:
+    result = _call(service, "train", "--promote", "never", "--plot", "--json")
+
+    assert json.loads(result.stdout)["state"] == "succeeded"
+    assert len([line for line in result.stderr.splitlines() if "|" in line]) == 14
+
+
 @pytest.mark.parametrize("arguments", [[], ["--article"]], ids=["nothing", "article"])
 def test_without_a_file_the_article_s_people_are_trained_on(
     service: Server, arguments: list[str]

@@ -1,16 +1,18 @@
 """The documentation page, used by a person."""
 
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from tests.proxy import PREFIX, proxy
 from tests.server import Server
 
 
-def open_docs(page: Page, server: Server) -> None:
+def open_docs(page: Page, server: Server, published_at: str | None = None) -> None:
     """Open the page and wait until the operations are shown."""
-    page.goto(f"http://127.0.0.1:{server.port}/docs")
+    page.goto(f"{published_at or f'http://127.0.0.1:{server.port}'}/docs")
     page.locator(".opblock").first.wait_for()
 
 
@@ -37,6 +39,25 @@ def test_try_it_out_succeeds(
     shown = execute(page, operation)
 
     expect(shown).to_contain_text(status)
+
+
+@pytest.mark.parametrize("strips", [True, False], ids=["stripped", "unstripped"])
+def test_try_it_out_stays_below_the_prefix(
+    page: Page, tmp_path: Path, *, strips: bool
+) -> None:
+    with (
+        Server(tmp_path / "data", "--root-path", PREFIX) as server,
+        proxy(f"http://127.0.0.1:{server.port}", strips=strips) as between,
+    ):
+        open_docs(page, server, between.url + PREFIX)
+
+        for operation, status in (("predict-predict", "200"), ("train-train", "202")):
+            expect(execute(page, operation)).to_contain_text(status)
+
+    assert {f"{PREFIX}/{name}" for name in ("docs", "predict", "train")} <= {
+        *between.paths
+    }
+    assert all(path.startswith(f"{PREFIX}/") for path in between.paths)
 
 
 def test_nothing_is_asked_of_a_third_party(page: Page, server: Server) -> None:
