@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, Final
 
 from fastapi import APIRouter, Response
+from fastapi.routing import APIRoute
 from pydantic_core import from_json, to_json
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -33,7 +34,17 @@ _LENGTH: Final = b"inference-header-content-length"
 _MODEL: Final = "/v2/models/{name}"
 _VERSION: Final = _MODEL + "/versions/{version}"
 
-_router = partial(APIRouter, include_in_schema=False)
+_ALIAS: Final[Any] = {"include_in_schema": False}  # of a route that stands there
+
+
+def _name(route: APIRoute) -> str:
+    """Return the operation's id: the protocol's version and the endpoint's name."""
+    name = route.name.removesuffix("_v1")
+    of_version = "_of_version" if "{version}" in route.path else ""
+    return f"{route.path[1:3]}_{name}{of_version}"
+
+
+_router = partial(APIRouter, generate_unique_id_function=_name)
 public = _router(route_class=OpenRoute)
 predicting = _router(route_class=PredictRoute)
 admin = _router(route_class=AdminRoute)
@@ -41,7 +52,7 @@ admin = _router(route_class=AdminRoute)
 
 @predicting.post(_MODEL + "/infer")
 @predicting.post(_VERSION + "/infer")
-@predicting.post(f"/v2/models/{MODEL_NAME}/infer")  # found sooner than by a pattern
+@predicting.post(f"/v2/models/{MODEL_NAME}/infer", **_ALIAS)  # found sooner
 async def infer(request: RawRequest) -> Response:
     """Predict people that are sent as a tensor."""
     bodies.refuse_coding(request)
@@ -65,7 +76,7 @@ async def infer(request: RawRequest) -> Response:
 
 
 @public.get("/v2")
-@public.get("/v2/")
+@public.get("/v2/", **_ALIAS)
 async def describe_server(request: RawRequest) -> Response:
     """Describe the server."""
     del request
@@ -117,7 +128,7 @@ async def list_models(request: RawRequest) -> Response:
     return _json({"models": [MODEL_NAME]})
 
 
-@predicting.get("/v2/models/stats")
+@predicting.get("/v2/models/stats", **_ALIAS)
 @predicting.get(_MODEL + "/stats")
 @predicting.get(_VERSION + "/stats")
 async def show_statistics(request: RawRequest) -> Response:
@@ -225,7 +236,7 @@ async def is_model_ready_v1(request: RawRequest) -> Response:
 
 
 @predicting.post("/v1/models/{name}:predict")
-@predicting.post(f"/v1/models/{MODEL_NAME}:predict")
+@predicting.post(f"/v1/models/{MODEL_NAME}:predict", **_ALIAS)
 async def predict_v1(request: RawRequest) -> Response:
     """Predict people that are rows of two numbers, or objects of any shape."""
     bodies.refuse_coding(request)

@@ -55,52 +55,64 @@ class UnsupportedError(Exception):
 
 
 @with_config(_STRICT)
-class _InputParameters(TypedDict):
+class InferenceInputParameters(TypedDict):
+    """How a tensor is sent; what else stands here is passed over."""
+
     binary_data_size: NotRequired[Annotated[int, Field(ge=0)]]
     shared_memory_region: NotRequired[str]
 
 
 @with_config(_STRICT)
-class _Input(TypedDict):
-    name: str
+class InferenceInput(TypedDict):
+    """A tensor of people: their weight less 135 lb, their height less 66 in."""
+
+    name: Annotated[str, Field(json_schema_extra={"const": INPUT})]
     shape: Annotated[list[Annotated[int, Field(ge=0)]], Field(max_length=8), FailFast()]
-    datatype: str
-    parameters: NotRequired[_InputParameters]
+    datatype: Annotated[str, Field(json_schema_extra={"enum": [*_DTYPES]})]
+    parameters: NotRequired[InferenceInputParameters]
     data: NotRequired[
         Annotated[list[Any] | None, Field(max_length=_WIDTH * MAX_INSTANCES)]
     ]  # KServe's client says null for no people as bytes
 
 
 @with_config(_STRICT)
-class _OutputParameters(TypedDict):
+class InferenceOutputParameters(TypedDict):
+    """How a tensor is wanted."""
+
     binary_data: NotRequired[bool]
     classification: NotRequired[int]
     shared_memory_region: NotRequired[str]
 
 
 @with_config(_STRICT)
-class _Output(TypedDict):
-    name: str
-    parameters: NotRequired[_OutputParameters]
+class InferenceOutput(TypedDict):
+    """A tensor that is wanted; all are where none is named."""
+
+    name: Annotated[str, Field(json_schema_extra={"enum": [*OUTPUTS]})]
+    parameters: NotRequired[InferenceOutputParameters]
 
 
 @with_config(_STRICT)
-class _Request(TypedDict):
+class InferenceRequest(TypedDict):
+    """What to predict, and what of it is wanted."""
+
     id: NotRequired[str | None]
-    inputs: Annotated[list[_Input], Field(min_length=1, max_length=1)]
+    inputs: Annotated[list[InferenceInput], Field(min_length=1, max_length=1)]
     outputs: NotRequired[
-        Annotated[list[_Output] | None, Field(max_length=len(OUTPUTS))]
+        Annotated[list[InferenceOutput] | None, Field(max_length=len(OUTPUTS))]
     ]
     parameters: NotRequired[dict[str, Any] | None]
 
 
 @with_config(_STRICT)
-class _RequestV1(TypedDict):
+class V1Request(TypedDict):
+    """Rows of two offsets, or objects in one of the three shapes."""
+
     instances: Annotated[list[Any], Field(min_length=1, max_length=MAX_INSTANCES)]
 
 
-_REQUEST_V1: Final = TypeAdapter[_RequestV1](_RequestV1)
-_REQUEST: Final = TypeAdapter[_Request](_Request)
+_REQUEST_V1: Final = TypeAdapter[V1Request](V1Request)
+REQUEST: Final = TypeAdapter[InferenceRequest](InferenceRequest)
 _Number = Annotated[float, Field(allow_inf_nan=False)]
 _NUMBERS: Final = TypeAdapter(Annotated[list[_Number], FailFast()], config=_STRICT)
 _Row = Annotated[list[_Number], Field(max_length=_WIDTH), FailFast()]
@@ -138,7 +150,7 @@ def read(body: bytes, json_length: bytes | None) -> Inference:
         X = _from_bytes(body, [1, _WIDTH], np.dtype("<f8"))
         return Inference(_bounded(X), [(name, True) for name in OUTPUTS], None)
     try:
-        request = _REQUEST.validate_json(body[:length])
+        request = REQUEST.validate_json(body[:length])
     except ValidationError as error:
         raise InferenceError(_first(error)) from None
     parameters = request.get("parameters") or {}
@@ -216,7 +228,7 @@ def _refuse_unsupported(parameters: Mapping[str, Any]) -> None:
         raise InferenceError("parameters that start with triton_ are reserved")
 
 
-def _read_input(inputs: Sequence[_Input], tail: bytes) -> Floats:
+def _read_input(inputs: Sequence[InferenceInput], tail: bytes) -> Floats:
     """Return the one input's numbers, shape (N, 2), from its JSON or the tail."""
     (tensor,) = inputs
     if tensor["name"] != INPUT:
@@ -288,11 +300,11 @@ def _from_json(
 
 
 def _outputs(
-    wanted: Sequence[_Output] | None, parameters: Mapping[str, Any]
+    wanted: Sequence[InferenceOutput] | None, parameters: Mapping[str, Any]
 ) -> Iterator[tuple[str, bool]]:
     """Yield each output that is asked for, all where none is named."""
     default, seen = parameters.get("binary_data_output") is True, set[str]()
-    for output in wanted or [_Output(name=name) for name in OUTPUTS]:
+    for output in wanted or [InferenceOutput(name=name) for name in OUTPUTS]:
         given = output.get("parameters", {})
         if output["name"] not in set(OUTPUTS) - seen:
             raise InferenceError(f"expected outputs among {', '.join(OUTPUTS)}, once")

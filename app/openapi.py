@@ -5,7 +5,7 @@ pasted.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
@@ -13,8 +13,14 @@ from pydantic import BaseModel, TypeAdapter
 
 from app.bodies import CSV_TYPE, EVENT_STREAM, JSON_TYPE, TEXT_TYPE
 from app.examples import ANSWERS, BATCH_CSV, EVENTS, METRICS, PROBLEM
+from app.lazily import lazily
 from app.schemas import SHAPES, Activation, PinQuery, PredictQuery, TrainQuery
 from app.views import ProblemBody
+
+if TYPE_CHECKING:
+    from app import inference_openapi
+else:
+    inference_openapi = lazily("app.inference_openapi")
 
 DESCRIPTION: Final = """\
 Two numbers go in: a person's weight as an offset from 135 lb and height as an offset
@@ -22,7 +28,8 @@ from 66 in. One comes out: the probability of label `F`. The network behind it r
 in the background while it goes on answering.
 
 Numbers are strict, unknown keys are refused, and of a key that stands twice the last
-wins. Every error outside the documentation is `application/problem+json`.
+wins. Every error is `application/problem+json`, and in the standard
+protocols below `/v1` and `/v2` what their clients read, `{"error": "..."}`.
 """
 
 _PEOPLE: Final[dict[str, dict[str, Any]]] = {
@@ -186,6 +193,7 @@ def document(app: FastAPI) -> dict[str, Any]:
             for operation in methods.values():
                 operation.update(requests.get(operation["operationId"], {}))
                 _complete(operation)
+        inference_openapi.complete(schema)
         app.openapi_schema = schema
     return app.openapi_schema
 

@@ -97,7 +97,9 @@ def test_serving_imports_nothing_that_other_commands_need() -> None:
 
     imported = set(done.stdout.split())
     assert "uvicorn" in imported
-    assert not imported & {*("httpx", "rich.progress", "app.client", "app.inputs")}
+    assert not imported & {
+        *("httpx", "rich.progress", "app.client", "app.inputs", "app.inference_views")
+    }
 
 
 def test_the_article_s_lines_are_printed_every_ten_epochs(

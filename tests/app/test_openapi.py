@@ -10,7 +10,6 @@ import httpx
 import pytest
 from fastapi.routing import APIRoute
 
-from app.inference import ROUTES as PROTOCOL_ROUTES
 from app.main import create_app
 from app.page import ROUTES as PAGE_ROUTES
 from app.settings import Settings
@@ -26,6 +25,8 @@ OPERATIONS: Final = {
     for method, operation in methods.items()
 }
 PROBLEM: Final = {"$ref": "#/components/schemas/ProblemBody"}
+INFERENCE_ERROR: Final = {"$ref": "#/components/schemas/InferenceErrorBody"}
+PROTOCOLS: Final = ("/v1/", "/v2/")
 
 
 def _examples() -> Iterator[tuple[str, str, str, str, Any]]:
@@ -61,12 +62,51 @@ ANSWERS: Final = [
     ("get", "/models/active", None),
     ("put", "/models/active", None),
     ("get", "/models/{version}", "/models/1"),
+    ("get", "/v2", None),
+    ("get", "/v2/health/live", None),
+    ("get", "/v2/health/ready", None),
+    ("get", "/v2/models", None),
+    *(
+        (
+            "get",
+            f"/v2/models/{{name}}{version}{part}",
+            f"/v2/models/offsetnet{at}{part}",
+        )
+        for version, at in (("", ""), ("/versions/{version}", "/versions/1"))
+        for part in ("", "/ready", "/config", "/stats")
+    ),
+    ("post", "/v2/models/{name}/infer", "/v2/models/offsetnet/infer"),
+    (
+        "post",
+        "/v2/models/{name}/versions/{version}/infer",
+        "/v2/models/offsetnet/versions/1/infer",
+    ),
+    ("post", "/v2/repository/index", None),
+    (
+        "post",
+        "/v2/repository/models/{name}/load",
+        "/v2/repository/models/offsetnet/load",
+    ),
+    ("get", "/v1/models", None),
+    ("get", "/v1/models/offsetnet", None),
+    ("post", "/v1/models/{name}:predict", "/v1/models/offsetnet:predict"),
 ]
+INFERENCE: Final = {
+    "id": "mine",
+    "inputs": [
+        {"name": "features", "shape": [1, 2], "datatype": "INT8", "data": [[-7, -3]]}
+    ],
+}
 BODIES: Final[dict[str, dict[str, Any]]] = {
     "/predict": EMILY,
     "/predict/batch": {"instances": [EMILY]},
     "/train": BRIEF,
     "/models/active": {"version": 1},
+    "/v2/models/{name}/infer": INFERENCE,
+    "/v2/models/{name}/versions/{version}/infer": INFERENCE,
+    "/v2/repository/index": {},
+    "/v2/repository/models/{name}/load": {},
+    "/v1/models/{name}:predict": {"instances": [[-7, -3]]},
 }
 PROBLEMS: Final = [
     ("get", "/train?limit=0"),
@@ -81,7 +121,8 @@ PROBLEMS: Final = [
 ]
 
 
-OTHERS: Final = [*PAGE_ROUTES, *PROTOCOL_ROUTES]  # those have documents of their own
+def _is_of_protocol(path: str) -> bool:
+    return f"{path}/".startswith(PROTOCOLS)
 
 
 def _references(part: object) -> Iterator[str]:
@@ -112,11 +153,31 @@ def test_every_route_stands_in_the_document() -> None:
     routes = {
         (method.lower(), route.path)
         for route in app.router.routes
-        if isinstance(route, APIRoute) and route not in OTHERS
+        if isinstance(route, APIRoute)
+        and route not in PAGE_ROUTES
+        and route.include_in_schema
         for method in route.methods or ()
     }
 
     assert routes == OPERATIONS.keys()
+
+
+def test_what_is_left_out_stands_there_under_another_path() -> None:
+    routes = [
+        route
+        for route in create_app(Settings()).router.routes
+        if isinstance(route, APIRoute) and route not in PAGE_ROUTES
+    ]
+    left_out = [route for route in routes if not route.include_in_schema]
+    described = {route.endpoint for route in routes if route.include_in_schema}
+
+    assert {route.path for route in left_out} == {
+        "/v2/",
+        "/v2/models/stats",
+        "/v2/models/offsetnet/infer",
+        "/v1/models/offsetnet:predict",
+    }
+    assert {route.endpoint for route in left_out} <= described
 
 
 def test_every_operation_has_a_name_of_its_own() -> None:
@@ -149,9 +210,31 @@ def test_a_request_example_works_as_pasted(
     content = example if isinstance(example, str) else json.dumps(example)
     headers = {"Content-Type": media_type, "If-Match": "*"}
 
-    response = trainer.client.request(method, path, content=content, headers=headers)
+    url = path.format_map(_parameters_of(OPERATIONS[method, path]))
+    response = trainer.client.request(method, url, content=content, headers=headers)
 
     assert response.is_success
+
+
+@pytest.mark.parametrize("path", [path for _, path in OPERATIONS if "{name}" in path])
+def test_the_examples_of_a_protocol_s_parameters_lead_somewhere(
+    trainer: Server, path: str
+) -> None:
+    (operation,) = DOCUMENT["paths"][path].values()
+
+    url = path.format_map(_parameters_of(operation))
+
+    status = trainer.client.get(url).status_code
+    assert status == (200 if "get" in DOCUMENT["paths"][path] else 405)
+
+
+def _parameters_of(operation: dict[str, Any]) -> dict[str, str]:
+    """Return the examples of an operation's parameters in the path."""
+    return {
+        one["name"]: one["example"]
+        for one in operation.get("parameters", ())
+        if one["in"] == "path"
+    }
 
 
 @pytest.mark.parametrize(("method", "path", "media_type", "example"), EXAMPLES)
@@ -173,6 +256,11 @@ def test_every_body_has_request_examples() -> None:
         ("/train", "application/json"),
         ("/train", "text/csv"),
         ("/models/active", "application/json"),
+        ("/v2/models/{name}/infer", "application/json"),
+        ("/v2/models/{name}/versions/{version}/infer", "application/json"),
+        ("/v2/repository/index", "application/json"),
+        ("/v2/repository/models/{name}/load", "application/json"),
+        ("/v1/models/{name}:predict", "application/json"),
     }
 
 
@@ -233,10 +321,33 @@ def test_a_problem_fits_its_documented_schema(
 
 
 def test_every_operation_documents_its_problems() -> None:
-    for operation in OPERATIONS.values():
-        content = operation["responses"]["default"]["content"]
-        assert content["application/problem+json"]["schema"] == PROBLEM
+    for (_, path), operation in OPERATIONS.items():
         assert "422" not in operation["responses"]
+        if not _is_of_protocol(path):
+            content = operation["responses"]["default"]["content"]
+            assert content["application/problem+json"]["schema"] == PROBLEM
+
+
+def test_every_operation_of_a_protocol_documents_its_errors() -> None:
+    described = [one for (_, path), one in OPERATIONS.items() if _is_of_protocol(path)]
+
+    assert len(described) == 20
+    for operation in described:
+        errors = [one for one in operation["responses"].items() if one[0] >= "400"]
+        assert "400" in dict(errors)
+        for _, response in errors:
+            (media_type,) = response["content"]
+            assert media_type == "application/json"
+            assert response["content"][media_type]["schema"] == INFERENCE_ERROR
+
+
+def test_protocols_have_tags_of_their_own() -> None:
+    tags = {(path[:3], *one["tags"]) for (_, path), one in OPERATIONS.items()}
+
+    assert {one for one in tags if one[0] in {"/v1", "/v2"}} == {
+        ("/v1", "inference v1"),
+        ("/v2", "inference v2"),
+    }
 
 
 @pytest.mark.parametrize(

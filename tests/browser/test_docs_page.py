@@ -29,6 +29,12 @@ def execute(page: Page, operation: str) -> Locator:
     [
         pytest.param("predict-predict", "200", id="predict"),
         pytest.param("train-train", "202", id="train"),
+        pytest.param("inference_v2-v2_infer", "200", id="infer"),
+        pytest.param("inference_v2-v2_infer_of_version", "200", id="of a version"),
+        pytest.param("inference_v2-v2_describe_model", "200", id="metadata"),
+        pytest.param("inference_v2-v2_index_repository", "200", id="index"),
+        pytest.param("inference_v2-v2_unload_model", "501", id="unload"),
+        pytest.param("inference_v1-v1_predict", "200", id="version 1"),
     ],
 )
 def test_try_it_out_succeeds(
