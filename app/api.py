@@ -10,7 +10,7 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, BeforeValidator, ValidationError
 from starlette.requests import HTTPConnection
 
-from app import __version__, bodies, prediction, submission, views
+from app import __version__, bodies, page, prediction, submission, views
 from app.bodies import RawRequest
 from app.conditions import expected_generations, idempotency_key
 from app.errors import BY_SLUG, NoPageError
@@ -305,10 +305,16 @@ async def version(service: TheService) -> views.Version:
     )
 
 
-@public.get("/")
-async def index() -> views.Index:
-    """Tell what is here."""
-    return views.Index()
+@public.get(
+    "/",
+    response_model=views.Index,
+    responses={200: {"content": {page.HTML_TYPE: {"schema": {"type": "string"}}}}},
+)
+async def index(
+    accept: Annotated[str, Header(include_in_schema=False)] = "",
+) -> Response:
+    """Tell what is here; a browser gets the page to try it on."""
+    return page.home(accept, views.Index().model_dump_json().encode())
 
 
 @public.get("/problems/{slug}")

@@ -17,6 +17,11 @@ PAGES: Final = (
     *("/static/docs.js", "/problems/invalid"),
     *("/train", "/models", "/models/active", "/models/1", "/models/1/weights"),
 )
+BROWSER: Final = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
 ANSWERS: Final[dict[str, tuple[str, str, int]]] = {
     "success": ("GET", "/livez", 200),
     "file": ("GET", "/static/docs.js", 200),
@@ -52,6 +57,35 @@ def test_the_index_links_to_what_is_here(client: httpx.Client) -> None:
     assert index.pop("status") == "alive"
     for link in index.values():
         assert client.get(link).status_code in {200, 405}
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize(
+    ("accept", "media_type"),
+    [
+        pytest.param("*/*", "application/json", id="curl"),
+        pytest.param("", "application/json", id="nothing"),
+        pytest.param("application/json", "application/json", id="JSON"),
+        pytest.param("text/*", "application/json", id="no name"),
+        pytest.param("text/htmlx", "application/json", id="another name"),
+        pytest.param("text/html;q=0, */*", "application/json", id="refused"),
+        pytest.param("text/html; Q = 0.00", "application/json", id="refused at length"),
+        pytest.param(BROWSER, "text/html; charset=utf-8", id="browser"),
+        pytest.param("a/b, TEXT/HTML ;q=0.1", "text/html; charset=utf-8", id="last"),
+    ],
+)
+def test_who_accepts_html_gets_the_page_and_others_the_index(
+    client: httpx.Client, method: str, accept: str, media_type: str
+) -> None:
+    response = client.request(method, "/", headers={"Accept": accept})
+
+    assert response.status_code == 200
+    assert response.headers["Content-Type"] == media_type
+    assert response.headers["Vary"] == "Accept"
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+    assert int(response.headers["Content-Length"]) > 0
+    is_html = response.headers.get("Content-Security-Policy") == POLICY
+    assert is_html == (media_type != "application/json")
 
 
 @pytest.mark.parametrize("path", PAGES)

@@ -1,0 +1,218 @@
+"""The page at /, used by a person who has just come."""
+
+import re
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, Page, Route, expect
+
+from tests.browser.home import (
+    ask,
+    expect_answer,
+    open_home,
+    percent,
+    pixel,
+    train,
+)
+from tests.server import Server
+
+CSS: Final = Path(__file__).parents[2] / "app" / "static" / "page" / "page.css"
+ON_PAPER: Final = ("ink", "quiet", "accent")
+PAIRS: Final = (
+    *product(ON_PAPER, ("paper", "card")),
+    *(("on-accent", "accent"), ("card", "f"), ("card", "m"), ("alert", "card")),
+    *(("ink", "map-f"), ("ink", "map-middle"), ("ink", "map-m")),
+    *(("alert", "alert-paper"), ("warn", "warn-paper"), ("warn", "card")),
+)
+
+
+@pytest.fixture
+def dark_page(browser: Browser) -> Iterator[Page]:
+    """Open an empty page for a person who wants it dark."""
+    page = browser.new_page(color_scheme="dark")
+    yield page
+    page.close()
+
+
+@pytest.fixture(params=[360, 600, 900])
+def narrow_page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
+    """Open an empty page on a phone, and on wider ones."""
+    page = browser.new_page(viewport={"width": request.param, "height": 740})
+    yield page
+    page.close()
+
+
+def test_the_prediction_follows_a_slider_that_keys_move(
+    page: Page, server: Server
+) -> None:
+    open_home(page, server)
+
+    page.get_by_role("slider", name="Weight").focus()
+    for _ in range(7):
+        page.keyboard.press("ArrowRight")
+
+    expect(page.locator("#weight-shown")).to_have_text("135 lb")
+    expect_answer(page, ask(server, weight_lb=135, height_in=63))
+
+
+def test_a_screen_reader_hears_the_prediction_once_it_rests(
+    page: Page, server: Server
+) -> None:
+    open_home(page, server)
+
+    page.get_by_role("slider", name="Height").fill("70")
+
+    answer = ask(server, weight_lb=128, height_in=70)
+    said = f"128 lb, 70 in: label {answer['label']}, probability of F "
+    expected = said + percent(answer["probability"])
+    expect(page.locator("[aria-live=polite]")).to_contain_text(expected)
+
+
+def test_units_are_switched_and_remembered(page: Page, server: Server) -> None:
+    open_home(page, server)
+
+    page.get_by_label("kg, cm").check()
+
+    expect_answer(page, ask(server, weight_kg=58, height_cm=160))
+    expect(page.locator("#weight-shown")).to_have_text("58 kg")
+    page.reload()
+    expect(page.locator("#height-shown")).to_have_text("160 cm")
+    expect(page.get_by_label("kg, cm")).to_be_checked()
+
+
+def test_extrapolating_is_said_in_words(page: Page, server: Server) -> None:
+    open_home(page, server)
+    expect(page.locator("#extrapolating")).to_contain_text("Within the range")
+
+    page.get_by_role("slider", name="Weight").press("End")
+
+    expect(page.locator("#extrapolating")).to_contain_text("Extrapolating")
+
+
+def test_the_map_has_a_side_for_each_label(page: Page, server: Server) -> None:
+    open_home(page, server)
+
+    f, m = pixel(page, 0.2, 0.3), pixel(page, 0.8, 0.3)
+
+    assert f[2] > f[0]  # rather blue
+    assert m[0] > m[2]  # rather orange
+
+
+def test_a_click_on_the_map_moves_the_sliders(page: Page, server: Server) -> None:
+    open_home(page, server)
+    expect(page.locator("#label")).to_have_text("F")
+    box = page.locator("#surface").bounding_box()
+    assert box
+
+    page.mouse.click(box["x"] + 0.8 * box["width"], box["y"] + 0.3 * box["height"])
+
+    expect(page.locator("#label")).to_have_text("M")
+    weight = float(page.get_by_role("slider", name="Weight").input_value())
+    height = float(page.get_by_role("slider", name="Height").input_value())
+    assert 200 < weight < 240
+    assert 69 < height < 75
+    expect_answer(page, ask(server, weight_lb=weight, height_in=height))
+
+
+def test_the_map_can_be_read_as_a_table(page: Page, server: Server) -> None:
+    open_home(page, server)
+
+    page.get_by_text("The map as a table").click()
+
+    table = page.get_by_role("table", name="Probability of F")
+    expect(table.get_by_role("rowheader")).to_have_count(5)
+    expect(table.get_by_role("cell").filter(has_text="%")).to_have_count(25)
+
+
+def test_nothing_is_asked_of_a_third_party_and_the_console_is_silent(
+    page: Page, server: Server
+) -> None:
+    hosts: set[str] = set()
+    messages: list[str] = []
+    page.on("request", lambda request: hosts.add(urlsplit(request.url).netloc))
+    page.on("console", lambda message: messages.append(message.text))
+    page.on("pageerror", lambda error: messages.append(str(error)))
+
+    open_home(page, server)
+    page.get_by_role("slider", name="Weight").press("End")
+    expect(page.locator("#extrapolating")).to_contain_text("Extrapolating")
+
+    expect(page.locator("#figures")).to_be_visible()
+    assert hosts == {f"127.0.0.1:{server.port}"}
+    assert messages == []
+
+
+def test_it_works_behind_a_path_prefix(page: Page, server: Server) -> None:
+    here = f"http://127.0.0.1:{server.port}"
+    strays: list[str] = []
+
+    def forward(route: Route) -> None:
+        url = route.request.url
+        if not url.startswith(f"{here}/prefix/"):
+            strays.append(url)
+        route.fulfill(response=route.fetch(url=url.replace("/prefix", "", 1)))
+
+    page.route("**/*", forward)
+
+    page.goto(f"{here}/prefix/")
+    page.locator("#surface[data-version]").wait_for()
+
+    assert strays == []
+
+
+def test_nobody_need_scroll_sideways(narrow_page: Page, server: Server) -> None:
+    open_home(narrow_page, server)
+    train(narrow_page, "weight_lb,height_in,label\n1,2,F\n3,4,M\n", note="x" * 200)
+    for summary in narrow_page.locator("summary").all():
+        summary.click()
+    narrow_page.locator("tr[data-version]").nth(1).wait_for()
+
+    width = narrow_page.evaluate("document.documentElement.scrollWidth")
+
+    assert narrow_page.viewport_size
+    assert width == narrow_page.viewport_size["width"]
+
+
+def test_dark_is_dark(page: Page, dark_page: Page, server: Server) -> None:
+    open_home(page, server)
+    open_home(dark_page, server)
+
+    light, dark = map(_brightness, (page, dark_page))
+
+    assert light > 600
+    assert dark < 150
+    assert pixel(page, 0.2, 0.3) != pixel(dark_page, 0.2, 0.3)
+
+
+def _brightness(page: Page) -> int:
+    colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    return sum(map(int, re.findall(r"\d+", colour)))
+
+
+@pytest.mark.parametrize(("ink", "paper"), PAIRS)
+@pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
+def test_text_stands_out_from_what_it_stands_on(
+    scheme: int, ink: str, paper: str
+) -> None:
+    colours = dict(re.findall(r"--([\w-]+): (#\w{6});", _schemes()[scheme]))
+
+    light, dark = sorted(map(_luminance, (colours[ink], colours[paper])), reverse=True)
+
+    assert (light + 0.05) / (dark + 0.05) >= 4.5
+
+
+def _schemes() -> list[str]:
+    return re.findall(r":root \{(.*?)\}", CSS.read_text(), re.DOTALL)
+
+
+def _luminance(colour: str) -> float:
+    """Return the relative luminance: WCAG 2.2, section 1.4.3."""
+    shares = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [
+        ((s + 0.055) / 1.055) ** 2.4 if s > 0.04045 else s / 12.92 for s in shares
+    ]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
