@@ -25,6 +25,7 @@ from app.auth import Guard
 from app.lazily import lazily
 from app.standalone import train_only
 from app.store import Store, StoreError
+from app.transport import BoundedProtocol
 
 if TYPE_CHECKING:
     from app import terminal
@@ -124,7 +125,7 @@ def _run(chosen: settings.Settings, workers: int, **options: Any) -> None:
             factory=True,
             workers=workers,
             loop="uvloop",
-            http="httptools",
+            http=BoundedProtocol,
             ws="none",
             access_log=False,
             proxy_headers=chosen.access_log,  # only the log says who asked

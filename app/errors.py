@@ -80,6 +80,9 @@ NOT_READY: Final = Problem(503, "not-ready", "No version is loaded", _RETRY)
 NOT_FOUND: Final = Problem(404, "not-found", "Nothing is here")
 INVALID: Final = Problem(422, "invalid", "The request breaks a rule")
 MALFORMED: Final = Problem(400, "malformed", "The body cannot be read")
+NOT_HTTP: Final = Problem(400, "not-http", "This is no request of HTTP/1.1")
+TOO_SLOW: Final = Problem(408, "too-slow", "The request came too slowly")
+HEAD_TOO_LARGE: Final = Problem(431, "head-too-large", "The head is too large")
 INTERNAL: Final = Problem(500, "internal", "This is a bug")
 
 PROBLEMS: Final[dict[type[Exception], Problem]] = {
@@ -146,11 +149,13 @@ _SPEAKING: Final = tuple(  # whose messages are written for the client
 )
 METHOD: Final = Problem(405, "method-not-allowed", "The method is not allowed here")
 
+OF_TRANSPORT: Final = (NOT_HTTP, TOO_SLOW, HEAD_TOO_LARGE)
 SHEDS: Final = sorted(
     {p.slug for p in PROBLEMS.values() if p.status in {429, STORAGE.status}}
 )
 BY_SLUG: Final = {
-    problem.slug: problem for problem in (*PROBLEMS.values(), MALFORMED, METHOD)
+    problem.slug: problem
+    for problem in (*PROBLEMS.values(), MALFORMED, METHOD, *OF_TRANSPORT)
 }
 
 

@@ -28,6 +28,7 @@ from app.settings import Settings
 from app.store import Store
 from app.streams import Streams
 from app.supervisor import Supervisor
+from app.transport import Patience
 from app.versions import Versions
 
 if TYPE_CHECKING:
@@ -76,19 +77,40 @@ async def _lifespan(
     metrics: Metrics,
     traced: "tracing.Tracing | None",
     _app: FastAPI,
-) -> AsyncIterator[dict[str, Service]]:
+) -> AsyncIterator[dict[str, Service | Patience]]:
     """Load the active version, then keep it fresh and the runner alive."""
+    store = Store(settings)
+    service = _service(settings, guard, metrics, store)
     if settings.metrics_file is not None:
         metrics.share(settings.metrics_file)
-    store = Store(settings)
+    await asyncio.to_thread(service.registry.open)
+    service.drain.watch()
+    service.drain.follow_parent()
+    gc.freeze()  # what is here now stays: no later collection walks through it
+    gc.enable()
+    sys.setswitchinterval(SWITCH_SECONDS)
+    tasks = [service.supervisor.keep_running(), metrics.watch_loop()]
+    running = asyncio.gather(*tasks)
+    try:
+        async with (
+            traced.sending() if traced else nullcontext(),
+            service.registry.watching(settings.poll_seconds),
+        ):
+            yield {"service": service, "patience": Patience.of(settings)}
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await service.supervisor.stop()
+        store.close()
+
+
+def _service(
+    settings: Settings, guard: Guard, metrics: Metrics, store: Store
+) -> Service:
+    """Make what the endpoints work with; nothing of it runs yet."""
     versions, jobs, drain = Versions(store, settings), Jobs(store, settings), Drain()
     registry = Registry(store, versions, metrics)
-    await asyncio.to_thread(registry.open)
-    drain.watch()
-    drain.follow_parent()
-    claims = Claims(store, settings)
-    supervisor = Supervisor(settings, claims, registry.look)
-    service = Service(
+    return Service(
         guard=guard,
         registry=registry,
         metrics=metrics,
@@ -97,23 +119,7 @@ async def _lifespan(
         versions=versions,
         jobs=jobs,
         streams=Streams(jobs, drain, settings),
-        supervisor=supervisor,
+        supervisor=Supervisor(settings, Claims(store, settings), registry.look),
         uploads=Uploads(),
         drain=drain,
     )
-    gc.freeze()  # what is here now stays: no later collection walks through it
-    gc.enable()
-    sys.setswitchinterval(SWITCH_SECONDS)
-    tasks = [supervisor.keep_running(), metrics.watch_loop()]
-    running = asyncio.gather(*tasks)
-    try:
-        async with (
-            traced.sending() if traced else nullcontext(),
-            registry.watching(settings.poll_seconds),
-        ):
-            yield {"service": service}
-    finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
-        await supervisor.stop()
-        store.close()

@@ -93,6 +93,19 @@ class Settings(BaseSettings):
     caller_streams_limit: int = Field(
         default=5, ge=1, description="open event streams at most of one key"
     )
+    client_idle_seconds: float = Field(
+        default=5,
+        ge=1,
+        description="time for a request's head, or between parts of its body",
+    )
+    client_request_seconds: float = Field(
+        default=30,
+        ge=1,
+        description="time for a whole request, and a second more for each MiB",
+    )
+    client_stall_seconds: float = Field(
+        default=30, ge=1, description="time in which a client must read something"
+    )
     ping_seconds: float = Field(
         default=15, gt=0, description="silence after which a stream sends a comment"
     )

@@ -26,7 +26,7 @@ BAD_KEYS: Final[dict[str, dict[str, Any]]] = {
     "longer": {"X-API-Key": "admin-one-"},
     "other case": {"X-API-Key": "ADMIN-ONE"},
     "all of the setting": {"X-API-Key": "admin-one,admin-two"},
-    "60 KB": {"X-API-Key": "a" * 60_000},
+    "15 KB": {"X-API-Key": "a" * 15_000},
     "non-ASCII": {"X-API-Key": "ключ".encode()},
     "not UTF-8": {"X-API-Key": b"\xff\xfe"},
     "bearer alone": {"Authorization": "Bearer"},

@@ -1,0 +1,287 @@
+"""Clients that are silent, slow, boundless, or speak something else."""
+
+import re
+import select
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.app.answers import EMILY
+from tests.app.training import ENDLESS
+from tests.app.wire import exchange
+from tests.server import Server, wait_for
+
+IDLE: Final = 1.0
+WHOLE: Final = 3.0
+STALL: Final = 2.0
+MARGIN: Final = 3.0  # for a busy machine
+HEAD: Final = b"POST /predict HTTP/1.1\r\nHost: localhost\r\n"
+BODY: Final = HEAD + b"Content-Length: 40\r\n\r\n"
+PERSON: Final = b'{"weight_offset":-7,"height_offset":-3}'
+
+
+@pytest.fixture(scope="module")
+def impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that waits briefly."""
+    environment = {
+        "OFFSETNET_CLIENT_IDLE_SECONDS": str(IDLE),
+        "OFFSETNET_CLIENT_REQUEST_SECONDS": str(WHOLE),
+        "OFFSETNET_CLIENT_STALL_SECONDS": str(STALL),
+    }
+    data_dir = tmp_path_factory.mktemp("impatient") / "data"
+    with Server(data_dir, environment=environment) as running:
+        yield running
+
+
+def connect(server: Server) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", server.port), timeout=30)
+
+
+def cut_after(connection: socket.socket, drip: bytes = b"") -> tuple[float, bytes]:
+    """Return after how long the server closed, and what it said.
+
+    Meanwhile the drip is sent again and again, five times a second.
+    """
+    started, heard = time.monotonic(), b""
+    while time.monotonic() - started < 30:
+        readable, _, _ = select.select([connection], [], [], 0.2)
+        if readable:
+            part = connection.recv(65_536)
+            if not part:
+                break
+            heard += part
+        elif drip:
+            connection.send(drip)
+    else:
+        raise AssertionError("the server never closed")
+    return time.monotonic() - started, heard
+
+
+@pytest.mark.parametrize(
+    ("sent", "drip", "limit", "status"),
+    [
+        pytest.param(b"", b"", IDLE, None, id="silent"),
+        pytest.param(HEAD, b"", IDLE, 408, id="half a head"),
+        pytest.param(HEAD, b"X: y\r\n", IDLE, 408, id="dripping head"),
+        pytest.param(BODY, b"", IDLE, 408, id="no body"),
+        pytest.param(BODY + b"{", b"", IDLE, 408, id="half a body"),
+        pytest.param(BODY, b" ", WHOLE, 408, id="dripping body"),
+        pytest.param(BODY + PERSON + b" ", b"", IDLE, 200, id="no next request"),
+        pytest.param(BODY + PERSON + b" G", b"", IDLE, 200, id="half a next head"),
+        pytest.param(
+            HEAD.replace(b"/predict", b"/train") + b"Content-Length: 99\r\n\r\n{}",
+            b" ",
+            WHOLE,
+            408,
+            id="dripping body of a training",
+        ),
+    ],
+)  # B7, B8
+def test_a_client_that_stands_still_is_cut(
+    impatient: Server, sent: bytes, drip: bytes, limit: float, status: int | None
+) -> None:
+    with connect(impatient) as connection:
+        connection.sendall(sent)
+
+        seconds, heard = cut_after(connection, drip)
+
+    assert limit - 0.6 < seconds < limit + MARGIN
+    assert heard.startswith(b"HTTP/1.1 %d " % status) if status else heard == b""
+    if status == 408:
+        assert b"\r\nconnection: close\r\n" in heard
+        assert b'"code":"too-slow"' in heard
+
+
+def test_a_body_that_drips_on_after_its_answer_is_cut(impatient: Server) -> None:
+    with connect(impatient) as connection:
+        head = HEAD.replace(b"/predict", b"/train")
+        connection.sendall(head + b"Content-Length: 99999\r\n\r\n")
+
+        seconds, heard = cut_after(connection, b" ")
+
+    assert seconds < WHOLE + MARGIN
+    assert heard.startswith(b"HTTP/1.1 4")
+
+
+def test_a_client_that_never_reads_is_cut(impatient: Server) -> None:  # B14
+    request = b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with connect(impatient) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.sendall(request * 200)
+        descriptors = _descriptors(impatient)
+
+        wait_for(lambda: _descriptors(impatient) < descriptors)
+
+    assert impatient.client.get("/livez").status_code == 200
+
+
+def test_an_honest_upload_outlasts_the_limit_of_a_request(impatient: Server) -> None:
+    row = b"128,63,F\n155,68,M\n" * 6_000
+    table, rows = b"weight_lb,height_in,label\n", [row] * 40  # of 4 MiB
+    length = len(table) + sum(map(len, rows))
+    started = time.monotonic()
+    with connect(impatient) as connection:
+        connection.sendall(
+            b"POST /train?dry_run=true HTTP/1.1\r\nHost: localhost\r\n"
+            b"Content-Type: text/csv\r\nConnection: close\r\n"
+            b"Content-Length: %d\r\n\r\n%b" % (length, table)
+        )
+        for part in rows:
+            select.select([], [], [], 0.1)  # a slow line
+            connection.sendall(part)
+        heard = _read_all(connection)
+
+    assert heard.startswith(b"HTTP/1.1 200 ")
+    assert time.monotonic() - started > WHOLE
+
+
+def test_a_silent_stream_is_not_cut(impatient: Server) -> None:
+    job = impatient.client.post("/train", json=ENDLESS).json()["links"]["self"]
+    with impatient.client.stream("GET", f"{job}/events") as stream:
+        lines = stream.iter_lines()
+        started = time.monotonic()
+        while time.monotonic() - started < 2 * WHOLE:
+            next(lines)
+        impatient.client.delete(job)
+
+        assert "event: cancelled" in list(lines)
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        pytest.param(
+            HEAD + b"X: " + b"y" * 20_000 + b"\r\n\r\n", id="a header of 20 kB"
+        ),
+        pytest.param(HEAD + b"X: y\r\n" * 100 + b"\r\n", id="100 headers"),
+        pytest.param(HEAD + b"X: y\r\n" * 100_000, id="100,000 headers"),
+        pytest.param(b"GET /" + b"x" * 5_000 + b" HTTP/1.1\r\n\r\n", id="URL of 5 kB"),
+        pytest.param(b"GET /" + b"x" * 100_000, id="URL of 100 kB"),
+        pytest.param(HEAD + b"X" * 30_000, id="a name without end"),
+    ],
+)  # B6
+def test_a_head_without_bounds_is_refused(server: Server, request_bytes: bytes) -> None:
+    heard = exchange(server.port, request_bytes)
+
+    assert heard.startswith(b"HTTP/1.1 431 ")
+    assert b'"code":"head-too-large"' in heard
+
+
+def test_a_header_of_200_mb_takes_no_memory(server: Server) -> None:  # B6
+    before = _resident_bytes(server)
+    with connect(server) as connection:
+        connection.sendall(HEAD + b"X: ")
+
+        assert _sent_until_cut(connection, b"y" * 1_000_000) < 50
+
+    assert _resident_bytes(server) - before < 8 * 1024 * 1024
+
+
+def test_the_largest_head_is_taken(server: Server) -> None:
+    filled = b"".join(b"X-%02d: %b\r\n" % (n, b"y" * 250) for n in range(60))
+    request_bytes = HEAD + filled + b"Connection: close\r\nContent-Length: 39\r\n\r\n"
+    assert 15_000 < len(request_bytes) < 16_384
+
+    heard = exchange(server.port, request_bytes + PERSON)
+
+    assert heard.startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        pytest.param(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", id="TLS"),
+        pytest.param(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", id="HTTP/2"),
+        pytest.param(b"\x00\xff\x13\x37" * 50, id="noise"),
+        pytest.param(b"GET / HTTP/1.1\r\nno colon\r\n\r\n", id="no colon"),
+        pytest.param(
+            HEAD + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n", id="two lengths"
+        ),
+        pytest.param(HEAD + b"Content-Length: +23\r\n\r\n", id="length +23"),
+        pytest.param(HEAD + b"Content-Length: -1\r\n\r\n", id="length -1"),
+        pytest.param(
+            HEAD + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
+            id="length and chunks",
+        ),
+        pytest.param(HEAD + b"Transfer-Encoding: chunked\r\n\r\nz\r\n", id="bad chunk"),
+        pytest.param(b"GET /\xc3\xbc HTTP/1.1\r\nHost: a\r\n\r\n", id="bytes in path"),
+    ],
+)  # B11, B12
+def test_what_is_not_http_is_refused_and_cut(server: Server, sent: bytes) -> None:
+    heard = exchange(server.port, sent)
+
+    assert heard.startswith(b"HTTP/1.1 400 ")
+    assert b"\r\nconnection: close\r\n" in heard
+    assert b"\r\ncontent-type: application/problem+json\r\n" in heard
+    assert re.search(rb'"request_id":"[0-9a-f]{16}"', heard)
+
+
+def test_noise_leaves_few_lines_in_the_log(tmp_path: Path) -> None:  # B12
+    with Server(tmp_path / "data") as server:
+        before = len(server.log().splitlines())
+        for _ in range(200):
+            exchange(server.port, b"\x00noise\r\n\r\n")
+
+        lines = server.log().splitlines()[before:]
+
+    assert [line for line in lines if "refused" in line][:1]
+    assert len([line for line in lines if "refused" in line]) <= 2
+
+
+def test_1001_requests_at_once_are_answered_in_order(server: Server) -> None:  # B10
+    people = [PERSON.replace(b"-7", b"%d" % (n % 10)) for n in range(1_001)]
+    requests = [HEAD + b"Content-Length: %d\r\n\r\n%b" % (len(p), p) for p in people]
+    last = requests[-1].replace(b"Host", b"Connection: close\r\nHost")
+
+    heard = exchange(server.port, b"".join([*requests[:-1], last]))
+
+    found = re.findall(rb'"probability":([0-9.e-]+)', heard)
+    alone = {
+        n: server.client.post("/predict", json=EMILY | {"weight_offset": n}).json()
+        for n in range(10)
+    }
+    assert [float(p) for p in found] == [
+        alone[n % 10]["probability"] for n in range(1_001)
+    ]
+
+
+def test_many_slow_clients_leave_room_for_an_honest_one(impatient: Server) -> None:
+    slow = [connect(impatient) for _ in range(200)]
+    for number, connection in enumerate(slow):
+        connection.sendall((b"", HEAD, BODY, BODY + b"{")[number % 4])
+
+    answers = [impatient.client.post("/predict", json=EMILY) for _ in range(200)]
+
+    assert {answer.status_code for answer in answers} == {200}
+    for connection in slow:
+        with connection:
+            cut_after(connection)  # B9
+
+
+def _read_all(connection: socket.socket) -> bytes:
+    return b"".join(iter(lambda: connection.recv(65_536), b""))
+
+
+def _sent_until_cut(connection: socket.socket, part: bytes) -> int:
+    """Return how many parts of 200 were taken."""
+    for number in range(200):
+        try:
+            connection.sendall(part)
+        except OSError:
+            return number
+    return 200
+
+
+def _descriptors(server: Server) -> int:
+    return len(list(Path(f"/proc/{server.process.pid}/fd").iterdir()))
+
+
+def _resident_bytes(server: Server) -> int:
+    status = Path(f"/proc/{server.process.pid}/status").read_text()
+    found = re.search(r"VmRSS:\s+(\d+) kB", status)
+    assert found
+    return int(found[1]) * 1024
