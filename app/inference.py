@@ -17,13 +17,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from app import __version__, bodies, inference_protocol
 from app.bodies import Json, RawRequest
 from app.inference_protocol import (
-    INPUT,
-    MODEL_NAME,
-    OUTPUTS,
     InferenceError,
     UnknownModelError,
     UnsupportedError,
 )
+from app.inference_schemas import INPUT, MODEL_NAME, OUTPUTS
 from app.prediction import answers
 from app.registry import ServedModel
 from app.routing import AdminRoute, OpenRoute, PredictRoute, pinned, service_of

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 from app import inference_views as views
 from app.bodies import JSON_TYPE
 from app.inference_examples import ANSWERS, ERRORS, REQUESTS
-from app.inference_protocol import MODEL_NAME, InferenceRequest
+from app.inference_schemas import MODEL_NAME, InferenceRequest
 from app.schemas import SHAPES
 
 V2: Final = "inference v2"

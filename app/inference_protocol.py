@@ -10,36 +10,32 @@ References:
 
 from collections.abc import Iterator, Mapping, Sequence
 from math import prod
-from typing import Annotated, Any, Final, NamedTuple, NotRequired
+from typing import Annotated, Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import (
-    ConfigDict,
     FailFast,
     Field,
     TypeAdapter,
     ValidationError,
-    with_config,
 )
 from pydantic_core import to_json
-from typing_extensions import TypedDict
 
+from app.inference_schemas import (
+    DTYPES,
+    INPUT,
+    MODEL_NAME,
+    OUTPUTS,
+    REQUEST,
+    REQUEST_V1,
+    STRICT,
+    WIDTH,
+    InferenceInput,
+    InferenceOutput,
+)
 from app.schemas import MAX_INSTANCES, shape_of
 from model import LABEL_THRESHOLD, LABELS, OFFSETS, Floats
-
-MODEL_NAME: Final = "offsetnet"
-INPUT: Final = "features"
-OUTPUTS: Final = ("probability", "label")
-
-_DTYPES: Final[Mapping[str, np.dtype[Any]]] = {
-    "FP64": np.dtype("<f8"),
-    "FP32": np.dtype("<f4"),
-    **{f"INT{8 * size}": np.dtype(f"<i{size}") for size in (1, 2, 4, 8)},
-    **{f"UINT{8 * size}": np.dtype(f"<u{size}") for size in (1, 2, 4, 8)},
-}
-_WIDTH: Final = len(OFFSETS.columns)
-_STRICT: Final = ConfigDict(strict=True)  # in numbers; what is not known is passed over
 
 
 class InferenceError(Exception):
@@ -54,69 +50,10 @@ class UnsupportedError(Exception):
     """The request asks for a part of the protocol that is not served."""
 
 
-@with_config(_STRICT)
-class InferenceInputParameters(TypedDict):
-    """How a tensor is sent; what else stands here is passed over."""
-
-    binary_data_size: NotRequired[Annotated[int, Field(ge=0)]]
-    shared_memory_region: NotRequired[str]
-
-
-@with_config(_STRICT)
-class InferenceInput(TypedDict):
-    """A tensor of people: their weight less 135 lb, their height less 66 in."""
-
-    name: Annotated[str, Field(json_schema_extra={"const": INPUT})]
-    shape: Annotated[list[Annotated[int, Field(ge=0)]], Field(max_length=8), FailFast()]
-    datatype: Annotated[str, Field(json_schema_extra={"enum": [*_DTYPES]})]
-    parameters: NotRequired[InferenceInputParameters]
-    data: NotRequired[
-        Annotated[list[Any] | None, Field(max_length=_WIDTH * MAX_INSTANCES)]
-    ]  # KServe's client says null for no people as bytes
-
-
-@with_config(_STRICT)
-class InferenceOutputParameters(TypedDict):
-    """How a tensor is wanted."""
-
-    binary_data: NotRequired[bool]
-    classification: NotRequired[int]
-    shared_memory_region: NotRequired[str]
-
-
-@with_config(_STRICT)
-class InferenceOutput(TypedDict):
-    """A tensor that is wanted; all are where none is named."""
-
-    name: Annotated[str, Field(json_schema_extra={"enum": [*OUTPUTS]})]
-    parameters: NotRequired[InferenceOutputParameters]
-
-
-@with_config(_STRICT)
-class InferenceRequest(TypedDict):
-    """What to predict, and what of it is wanted."""
-
-    id: NotRequired[str | None]
-    inputs: Annotated[list[InferenceInput], Field(min_length=1, max_length=1)]
-    outputs: NotRequired[
-        Annotated[list[InferenceOutput] | None, Field(max_length=len(OUTPUTS))]
-    ]
-    parameters: NotRequired[dict[str, Any] | None]
-
-
-@with_config(_STRICT)
-class V1Request(TypedDict):
-    """Rows of two offsets, or objects in one of the three shapes."""
-
-    instances: Annotated[list[Any], Field(min_length=1, max_length=MAX_INSTANCES)]
-
-
-_REQUEST_V1: Final = TypeAdapter[V1Request](V1Request)
-REQUEST: Final = TypeAdapter[InferenceRequest](InferenceRequest)
 _Number = Annotated[float, Field(allow_inf_nan=False)]
-_NUMBERS: Final = TypeAdapter(Annotated[list[_Number], FailFast()], config=_STRICT)
-_Row = Annotated[list[_Number], Field(max_length=_WIDTH), FailFast()]
-_ROWS: Final = TypeAdapter(Annotated[list[_Row], FailFast()], config=_STRICT)
+_NUMBERS: Final = TypeAdapter(Annotated[list[_Number], FailFast()], config=STRICT)
+_Row = Annotated[list[_Number], Field(max_length=WIDTH), FailFast()]
+_ROWS: Final = TypeAdapter(Annotated[list[_Row], FailFast()], config=STRICT)
 
 
 class Inference(NamedTuple):
@@ -147,7 +84,7 @@ def read(body: bytes, json_length: bytes | None) -> Inference:
     """
     length = len(body) if json_length is None else _length(json_length, len(body))
     if length == 0 and json_length is not None:  # one person, and nothing else
-        X = _from_bytes(body, [1, _WIDTH], np.dtype("<f8"))
+        X = _from_bytes(body, [1, WIDTH], np.dtype("<f8"))
         return Inference(_bounded(X), [(name, True) for name in OUTPUTS], None)
     try:
         request = REQUEST.validate_json(body[:length])
@@ -168,9 +105,9 @@ def read_v1(body: bytes) -> Floats:
     Raises:
         ValidationError, InferenceError: The body is not such a request.
     """
-    instances = _REQUEST_V1.validate_json(body)["instances"]
+    instances = REQUEST_V1.validate_json(body)["instances"]
     if isinstance(instances[0], list):
-        shape = [len(instances), _WIDTH]
+        shape = [len(instances), WIDTH]
         return _bounded(_from_json(instances, shape, name="instances"), "instances")
     written = shape_of(to_json(instances[0]))
     people = written.batch.validate_python({"instances": instances})["instances"]
@@ -231,32 +168,36 @@ def _refuse_unsupported(parameters: Mapping[str, Any]) -> None:
 def _read_input(inputs: Sequence[InferenceInput], tail: bytes) -> Floats:
     """Return the one input's numbers, shape (N, 2), from its JSON or the tail."""
     (tensor,) = inputs
+    shape, dtype = tensor["shape"], DTYPES.get(tensor["datatype"])
     if tensor["name"] != INPUT:
         raise InferenceError(f"expected the input {INPUT}")
-    parameters, shape = tensor.get("parameters", {}), tensor["shape"]
-    if "shared_memory_region" in parameters:
+    if "shared_memory_region" in tensor.get("parameters", {}):
         raise UnsupportedError("shared memory is not supported")
-    dtype = _DTYPES.get(tensor["datatype"])
     if dtype is None:
-        raise InferenceError(f"{INPUT}: expected a datatype of {', '.join(_DTYPES)}")
-    if shape[1:] != [_WIDTH] or shape[0] > MAX_INSTANCES:
+        raise InferenceError(f"{INPUT}: expected a datatype of {', '.join(DTYPES)}")
+    if shape[1:] != [WIDTH] or shape[0] > MAX_INSTANCES:
         raise InferenceError(
-            f"{INPUT}: expected the shape [N, {_WIDTH}] with N up to {MAX_INSTANCES}, "
+            f"{INPUT}: expected the shape [N, {WIDTH}] with N up to {MAX_INSTANCES}, "
             f"got {shape}"[:200]
         )
-    data, size = tensor.get("data"), parameters.get("binary_data_size")
-    if data is not None and size is None:
-        if tail:
-            raise InferenceError(f"unexpected additional input data: {len(tail)} bytes")
-        return _from_json(data, shape, dtype)
-    if data is not None or size is None:
+    data = _data_of(tensor, len(tail))
+    if data is None:
+        return _from_bytes(tail, shape, dtype)
+    return _from_json(data, shape, dtype)
+
+
+def _data_of(tensor: InferenceInput, tail_size: int) -> list[Any] | None:
+    """Return an input's numbers in JSON, None where they are the tail, all of it."""
+    data = tensor.get("data")
+    size = tensor.get("parameters", {}).get("binary_data_size")
+    if (data is None) == (size is None):
         raise InferenceError(f"{INPUT}: expected either data or binary_data_size")
-    if size > len(tail):
-        raise InferenceError(f"{INPUT}: expecting {size - len(tail)} additional bytes")
-    if size < len(tail):
-        extra = len(tail) - size
-        raise InferenceError(f"unexpected additional input data: {extra} bytes")
-    return _from_bytes(tail, shape, dtype)
+    missing = (size or 0) - tail_size
+    if missing > 0:
+        raise InferenceError(f"{INPUT}: expecting {missing} additional bytes")
+    if missing < 0:
+        raise InferenceError(f"unexpected additional input data: {-missing} bytes")
+    return data
 
 
 def _from_bytes(content: bytes, shape: list[int], dtype: np.dtype[Any]) -> Floats:
@@ -272,7 +213,7 @@ def _from_bytes(content: bytes, shape: list[int], dtype: np.dtype[Any]) -> Float
 def _from_json(
     data: list[Any],
     shape: list[int],
-    dtype: np.dtype[Any] = _DTYPES["FP64"],
+    dtype: np.dtype[Any] = DTYPES["FP64"],
     name: str = INPUT,
 ) -> Floats:
     """Read numbers that are flat or in rows."""
