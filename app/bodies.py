@@ -141,11 +141,12 @@ async def read(request: RawRequest, max_bytes: int) -> bytes:
     """Return the whole body.
 
     Raises:
+        OverloadedError: All bodies that came lately waited too long, as this did.
         BodyTooLargeError: It passes the bound; the rest is not read.
         ClientDisconnect: The client left before its end.
     """
-    headers = request.scope["state"]["headers"]
-    if int(headers.get(b"content-length", b"0")) > max_bytes:
+    state = request.scope["state"]
+    if int(state["headers"].get(b"content-length", b"0")) > max_bytes:
         raise BodyTooLargeError(_TOO_LARGE % max_bytes)
     body: bytes = b""
     while True:  # mostly once
@@ -156,6 +157,8 @@ async def read(request: RawRequest, max_bytes: int) -> bytes:
         if len(body) > max_bytes:
             raise BodyTooLargeError(_TOO_LARGE % max_bytes)
         if not message["more_body"]:
+            if "came" in state:
+                state["service"].admission.admit(state["came"])
             return body
 
 

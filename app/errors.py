@@ -15,6 +15,7 @@ from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.responses import Response
 from starlette.routing import Match
 
+from app.admission import OverloadedError
 from app.auth import (
     ForbiddenError,
     ForeignHostError,
@@ -131,6 +132,7 @@ PROBLEMS: Final[dict[type[Exception], Problem]] = {
     CallerStreamLimitError: Problem(
         429, "caller-stream-limit", "Too many streams of this key", _RETRY
     ),
+    OverloadedError: Problem(503, "overloaded", "Too much comes at once", _RETRY),
     QueueFullError: Problem(503, "queue-full", "Too many jobs wait", _RETRY),
     StreamLimitError: Problem(503, "stream-limit", "Too many streams", _RETRY),
     UploadBusyError: Problem(503, "upload-busy", "Another upload is read", _RETRY),

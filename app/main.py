@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from fastapi import FastAPI
 
 from app import __version__, api, inference, openapi, page
+from app.admission import Admission
 from app.auth import Guard
 from app.bodies import Uploads
 from app.claims import Claims
@@ -121,5 +122,6 @@ def _service(
         streams=Streams(jobs, drain, settings),
         supervisor=Supervisor(settings, Claims(store, settings), registry.look),
         uploads=Uploads(),
+        admission=Admission(),
         drain=drain,
     )

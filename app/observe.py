@@ -69,6 +69,7 @@ class ObservedApp(FastAPI):
             return
         started = perf_counter()
         state, headers = scope["state"], dict(reversed(scope["headers"]))
+        came = state.get("came", started)
         request_id = headers.get(b"x-request-id")
         if request_id is None or not _PLAIN_ID.fullmatch(request_id):
             request_id = b"%016x" % next(_IDS)
@@ -88,15 +89,15 @@ class ObservedApp(FastAPI):
             response = await answer(request, error)
         if response is None:
             routed = with_prefix_once(scope)
-            await self._route(routed, receive, _Sender(send, extra), started)
+            await self._route(routed, receive, _Sender(send, extra), came)
             return
         response.raw_headers += extra
         await response(scope, receive, send)
-        seconds = perf_counter() - started
+        seconds = perf_counter() - came
         self._metrics.count_request(block, response.status_code, seconds)
 
     async def _route(
-        self, scope: Scope, receive: Receive, sender: "_Sender", started: float
+        self, scope: Scope, receive: Receive, sender: "_Sender", came: float
     ) -> None:
         """Go FastAPI's way; where nothing is sent the status is 0."""
         prefix = scope["root_path"]
@@ -106,7 +107,7 @@ class ObservedApp(FastAPI):
             mount = scope["root_path"].removeprefix(prefix)
             path = getattr(scope.get("route"), "path", mount)
             block = self._metrics.block(scope["method"], path)
-            seconds = perf_counter() - started
+            seconds = perf_counter() - came
             self._metrics.count_request(block, sender.status, seconds)
 
 

@@ -17,6 +17,7 @@ from fastapi.routing import APIRoute
 from starlette.requests import HTTPConnection
 from starlette.routing import BaseRoute, Mount
 
+from app.admission import Admission
 from app.auth import Guard, Scope
 from app.bodies import RawRequest, Uploads
 from app.drain import Drain
@@ -46,6 +47,7 @@ class Service:
     streams: Streams
     supervisor: Supervisor
     uploads: Uploads
+    admission: Admission
     drain: Drain
 
 

@@ -10,6 +10,7 @@ import logging
 import secrets
 from asyncio import TimerHandle
 from asyncio import Transport as Connection
+from time import perf_counter
 from typing import Any, Final, NamedTuple, Self
 
 import httptools
@@ -66,7 +67,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Begin to look."""
         super().connection_made(transport)
         self._patience: Patience = self.app_state["patience"]
-        self._began = self._heard = self._flowed = self.loop.time()
+        self._began = self._heard = self._flowed = perf_counter()
         self._is_refused = False
         self._size = self._head_bytes = self._body_bytes = self._unsent = 0
         self._looking: TimerHandle = self.loop.call_later(LOOK_SECONDS, self._look)
@@ -81,7 +82,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._is_refused:
             self._ignore(data)
             return
-        self._heard, self._size = self.loop.time(), len(data)
+        self._heard, self._size = perf_counter(), len(data)
         self._unset_keepalive_if_required()
         try:
             self.parser.feed_data(data)
@@ -95,6 +96,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if scope is not None and "method" in scope:  # its head has ended
             self._head_bytes = 0
             self._body_bytes += self._size
+            scope["state"]["came"] = self._heard
             return
         if not self._head_bytes:
             self._began = self._heard
@@ -120,7 +122,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def _look(self) -> None:
         """Cut the connection where its client keeps it waiting too long."""
         cycle: Any = self.cycle  # None before the first request
-        now = self.loop.time()
+        now = perf_counter()
         self._looking = self.loop.call_later(LOOK_SECONDS, self._look)
         if self._is_stalled(now):
             self.transport.abort()

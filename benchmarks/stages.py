@@ -12,6 +12,7 @@ import timeit
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from http import HTTPStatus
+from time import perf_counter
 from types import SimpleNamespace
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 from starlette.types import ASGIApp, Message
 
+from app.admission import Admission
 from app.api import _query
 from app.auth import Guard
 from app.bodies import MAX_JSON_BYTES, Json, RawRequest, media_type, read
@@ -47,7 +49,10 @@ ROUTE: Final = ("POST", "/predict")
 METRICS: Final = Metrics([ROUTE], ())
 
 SERVICE: Final = SimpleNamespace(
-    guard=GUARD, metrics=METRICS, registry=SimpleNamespace(active=MODEL)
+    admission=Admission(),
+    guard=GUARD,
+    metrics=METRICS,
+    registry=SimpleNamespace(active=MODEL),
 )
 
 
@@ -60,7 +65,7 @@ def scope() -> dict[str, Any]:
         "query_string": b"",
         "headers": HEADERS,
         "server": ("127.0.0.1", 8000),
-        "state": {"service": SERVICE},
+        "state": {"service": SERVICE, "came": perf_counter()},
     }
 
 

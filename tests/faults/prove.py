@@ -68,6 +68,7 @@ PROOFS: Final = [
     Proof("Every order of steps", "interleavings", "", "--few"),
     Proof("Sixteen clients, one ETag", "race", "--rounds 500", "--rounds 10"),
     Proof("Swapped under load", "hotswap", "--seconds 60", "--seconds 3"),
+    Proof("Three times too much", "overload", "--seconds 60", "--seconds 3"),
 ]
 
 
