@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.logs import FACTS
 from app.main import create_app as create_service
+from app.prefix import with_prefix_once
 
 LEFT: Final = 499  # the client did so before any answer began
 MAX_PATH: Final = 2000  # so that a line is written to a pipe as one piece
@@ -25,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 def create_app() -> ASGIApp:
     """Make the service, with its settings from the environment, and log requests."""
+    logging.raiseExceptions = False  # a log that cannot be written disturbs nobody
     service = create_service()
     return AccessLog(service, service.routes)
 
@@ -51,7 +53,8 @@ class AccessLog:
 
     def _describe(self, scope: Scope) -> dict[str, Any]:
         path, client = scope["path"], scope["client"]
-        templates = (r.path for r in self._routes if r.path_regex.match(path))
+        below = with_prefix_once(scope)["path"].removeprefix(scope.get("root_path", ""))
+        templates = (r.path for r in self._routes if r.path_regex.match(below))
         return {
             "request_id": scope["state"]["request_id"].decode(),
             "method": scope["method"],

@@ -286,13 +286,14 @@ async def show_metrics(request: RawRequest) -> Response:
     """Show the metrics of all processes of this server, for Prometheus."""
     service = service_of(request)
     accept = request.scope["state"]["headers"].get(b"accept", b"").decode("latin-1")
-    content, media_type = await asyncio.to_thread(
-        exposition.expose,
-        service.metrics,
-        service.registry,
-        service.job_statistics,
-        accept,
-    )
+    async with service.exposing:
+        content, media_type = await asyncio.to_thread(
+            exposition.expose,
+            service.metrics,
+            service.registry,
+            service.job_statistics,
+            accept,
+        )
     return Response(content, headers={"Content-Type": media_type, "Vary": "Accept"})
 
 

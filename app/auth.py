@@ -44,6 +44,16 @@ class ForeignHostError(Exception):
     """The Host is not a name of this machine's loopback."""
 
 
+def refuse_doubled(headers: Iterable[tuple[bytes, bytes]]) -> None:
+    """Let a request pass that names one host.
+
+    Raises:
+        ForeignHostError: It names several, of which a proxy may have seen another.
+    """
+    if [name for name, _ in headers].count(b"host") > 1:
+        raise ForeignHostError("there must be one Host")
+
+
 class Guard:
     """Decides from the headers and the local address of a connection."""
 

@@ -1,6 +1,6 @@
 """Request bodies as bytes: their type, their coding, their bound."""
 
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from email.message import Message
 from functools import lru_cache
@@ -146,7 +146,7 @@ async def read(request: RawRequest, max_bytes: int) -> bytes:
         ClientDisconnect: The client left before its end.
     """
     state = request.scope["state"]
-    if int(state["headers"].get(b"content-length", b"0")) > max_bytes:
+    if _declared_bytes(state["headers"]) > max_bytes:
         raise BodyTooLargeError(_TOO_LARGE % max_bytes)
     body: bytes = b""
     while True:  # mostly once
@@ -169,8 +169,7 @@ async def slices(request: RawRequest, max_bytes: int) -> AsyncIterator[bytes]:
         BodyTooLargeError: It passes the bound; the rest is not read.
         ClientDisconnect: The client left before its end.
     """
-    headers = request.scope["state"]["headers"]
-    if int(headers.get(b"content-length", b"0")) > max_bytes:
+    if _declared_bytes(request.scope["state"]["headers"]) > max_bytes:
         raise BodyTooLargeError(_TOO_LARGE % max_bytes)
     size, has_more = 0, True
     while has_more:
@@ -183,3 +182,17 @@ async def slices(request: RawRequest, max_bytes: int) -> AsyncIterator[bytes]:
             raise BodyTooLargeError(_TOO_LARGE % max_bytes)
         for start in range(0, len(body), _SLICE_BYTES):
             yield body[start : start + _SLICE_BYTES]
+
+
+def _declared_bytes(headers: Mapping[bytes, bytes]) -> int:
+    """Return the length that is declared, 0 for chunks.
+
+    Raises:
+        ContentCodingError: The chunks are of something that is coded.
+    """
+    length = headers.get(b"content-length")
+    if length is not None:
+        return int(length)
+    if headers.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
+        raise ContentCodingError("send the body without a content coding")
+    return 0

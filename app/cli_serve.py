@@ -130,6 +130,7 @@ def _run(chosen: settings.Settings, workers: int, **options: Any) -> None:
             access_log=False,
             proxy_headers=chosen.access_log,  # only the log says who asked
             server_header=False,
+            timeout_keep_alive=chosen.keep_alive_seconds,
             timeout_graceful_shutdown=GRACEFUL_SECONDS,
             timeout_worker_healthcheck=WORKER_SECONDS,
             **options,

@@ -84,6 +84,7 @@ MALFORMED: Final = Problem(400, "malformed", "The body cannot be read")
 NOT_HTTP: Final = Problem(400, "not-http", "This is no request of HTTP/1.1")
 TOO_SLOW: Final = Problem(408, "too-slow", "The request came too slowly")
 HEAD_TOO_LARGE: Final = Problem(431, "head-too-large", "The head is too large")
+TOO_MUCH_OVERHEAD: Final = Problem(400, "too-much-overhead", "Mostly chunks, no body")
 INTERNAL: Final = Problem(500, "internal", "This is a bug")
 
 PROBLEMS: Final[dict[type[Exception], Problem]] = {
@@ -151,7 +152,7 @@ _SPEAKING: Final = tuple(  # whose messages are written for the client
 )
 METHOD: Final = Problem(405, "method-not-allowed", "The method is not allowed here")
 
-OF_TRANSPORT: Final = (NOT_HTTP, TOO_SLOW, HEAD_TOO_LARGE)
+OF_TRANSPORT: Final = (NOT_HTTP, TOO_SLOW, HEAD_TOO_LARGE, TOO_MUCH_OVERHEAD)
 SHEDS: Final = sorted(
     {p.slug for p in PROBLEMS.values() if p.status in {429, STORAGE.status}}
 )
@@ -178,6 +179,8 @@ def respond(
     request_id = request.scope["state"]["request_id"].decode()
     if problem.slug in SHEDS:
         request.scope["state"]["service"].metrics.count_shed(problem.slug)
+    if problem is INTERNAL:
+        request.scope["state"]["service"].metrics.count_bug()
     if _is_of_protocol(request):
         return _respond_in_protocol(problem, request_id, detail, errors)
     body = {

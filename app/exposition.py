@@ -9,6 +9,7 @@ References:
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import accumulate
 from typing import Final
 
@@ -30,6 +31,8 @@ from app.job_statistics import SECONDS, JobStatistics
 from app.metrics import Histogram, Metrics
 from app.registry import Registry
 
+OPENMETRICS: Final = "application/openmetrics-text"
+
 _REQUEST_LABELS: Final = (
     "http_request_method",
     "http_route",
@@ -46,7 +49,8 @@ def expose(
     """
     collectors = CollectorRegistry(auto_describe=False)
     collectors.register(_Collector(metrics, registry, statistics))
-    encode, media_type = choose_encoder(accept)
+    is_open = OPENMETRICS in accept.lower()
+    encode, media_type = choose_encoder(f"{OPENMETRICS}; version=1.0.0" * is_open)
     return encode(collectors), media_type
 
 
@@ -61,11 +65,9 @@ class _Collector(Collector):
         """Yield each metric."""
         yield from _counted(self._metrics)
         yield from _served(self._registry)
-        try:
-            stored = list(_stored(self._statistics))
-        except SQLAlchemyError:
-            return
-        yield from stored
+        if not self._registry.is_degraded:
+            with suppress(SQLAlchemyError):
+                yield from list(_stored(self._statistics))
 
 
 def _counted(metrics: Metrics) -> Iterator[Metric]:
@@ -92,6 +94,9 @@ def _counted(metrics: Metrics) -> Iterator[Metric]:
         "How late the event loop came back to a task that slept.",
         buckets=_buckets(totals.lag),
         sum_value=totals.lag.total,
+    )
+    yield CounterMetricFamily(
+        "offsetnet_bugs", "Answers of 500; the log has why.", value=totals.bugs
     )
     yield CounterMetricFamily(
         "offsetnet_swaps",

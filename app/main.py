@@ -2,6 +2,8 @@
 
 import asyncio
 import gc
+import logging
+import multiprocessing
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
     from app import tracing
 else:
     tracing = lazily("app.tracing")
+
+logger = logging.getLogger(__name__)
 
 # How long the event loop waits for a thread that computes; Python's default is 0.005.
 SWITCH_SECONDS: Final = 0.001
@@ -82,8 +86,7 @@ async def _lifespan(
     """Load the active version, then keep it fresh and the runner alive."""
     store = Store(settings)
     service = _service(settings, guard, metrics, store)
-    if settings.metrics_file is not None:
-        metrics.share(settings.metrics_file)
+    _share(metrics, settings)
     await asyncio.to_thread(service.registry.open)
     service.drain.watch()
     service.drain.follow_parent()
@@ -103,6 +106,24 @@ async def _lifespan(
         await asyncio.gather(running, return_exceptions=True)
         await service.supervisor.stop()
         store.close()
+        _leave(settings)
+
+
+def _share(metrics: Metrics, settings: Settings) -> None:
+    """Add metrics up with the other processes; alone where that is not possible."""
+    if settings.metrics_file is None:
+        return
+    try:
+        metrics.share(settings.metrics_file)
+    except OSError as error:
+        logger.warning("the metrics are those of one process: %s", error)
+
+
+def _leave(settings: Settings) -> None:
+    """Remove the metrics' file where the first process cannot do so any more."""
+    parent = multiprocessing.parent_process()
+    if settings.metrics_file and parent is not None and not parent.is_alive():
+        settings.metrics_file.unlink(missing_ok=True)
 
 
 def _service(
@@ -123,5 +144,6 @@ def _service(
         supervisor=Supervisor(settings, Claims(store, settings), registry.look),
         uploads=Uploads(),
         admission=Admission(),
+        exposing=asyncio.Lock(),
         drain=drain,
     )

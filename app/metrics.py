@@ -30,7 +30,7 @@ STATUSES: Final = (
     *(0, 200, 202, 204, 206, 304, 400, 401, 403, 404, 405, 408, 409, 412, 413, 415),
     *(416, 422, 428, 429, 431, 500, 501, 503),
 )  # 0: none of these, or none was sent
-LOOK_SECONDS: Final = 0.25
+LAG_SECONDS: Final = 0.25
 OTHER: Final = ("_OTHER", "")  # a method or path that is nobody's
 
 _NUMBER_BYTES: Final = 8
@@ -70,6 +70,7 @@ class Totals(NamedTuple):
         labels: How many people got each label.
         lag: How many seconds late the event loop was.
         swaps: How often a version took another's place in a process.
+        bugs: How many requests were answered 500.
         sheds: How many requests were turned away, by reason.
     """
 
@@ -78,6 +79,7 @@ class Totals(NamedTuple):
     labels: dict[str, float]
     lag: Histogram
     swaps: float
+    bugs: float
     sheds: dict[str, float]
 
 
@@ -98,8 +100,9 @@ class Metrics:
         self._lag = self._probability + _width(PROBABILITIES)
         self._labels = self._lag + _width(LAGS)
         self._swaps = self._labels + len(LABELS)
-        self._sheds = {reason: self._swaps + 1 + i for i, reason in enumerate(sheds)}
-        used = (self._swaps + 2 + len(sheds)) * _NUMBER_BYTES  # and one to write alone
+        self._bugs = self._swaps + 1
+        self._sheds = {reason: self._bugs + 1 + i for i, reason in enumerate(sheds)}
+        used = (self._bugs + 2 + len(sheds)) * _NUMBER_BYTES  # and the mark
         self._row_bytes = -(-used // _PAGE) * _PAGE
         self._mark = sha256(repr((names, *sheds)).encode()).digest()[:_NUMBER_BYTES]
         self._file: int | None = None
@@ -112,15 +115,28 @@ class Metrics:
         Raises:
             OSError: The file cannot be used, or its rows are those of another release.
         """
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        start = next(filter(self._take, count(0, self._row_bytes)))
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            start = self._take_row(file)
+            self._memory = mmap.mmap(file, self._row_bytes, offset=start)
+        except OSError:
+            os.close(file)
+            raise
+        self._file, self._row = file, memoryview(self._memory).cast("d")
+
+    def _take_row(self, file: int) -> int:
+        """Return where the row starts that is this process's as long as it lives."""
+        starts = count(0, self._row_bytes)
+        start = next(start for start in starts if _is_free(file, start))
         end = start + self._row_bytes - _NUMBER_BYTES
-        found = os.pread(self._file, _NUMBER_BYTES, end)
+        found = os.pread(file, _NUMBER_BYTES, end)
         if found not in (b"", bytes(_NUMBER_BYTES), self._mark):
-            raise OSError(f"{path} has the metrics of another release")
-        os.pwrite(self._file, self._mark, end)  # which makes the file long enough
-        self._memory = mmap.mmap(self._file, self._row_bytes, offset=start)
-        self._row = memoryview(self._memory).cast("d")
+            raise OSError("these are the metrics of another release")
+        if found != self._mark:  # written whole: a hole could not be filled later
+            row = bytes(self._row_bytes - _NUMBER_BYTES) + self._mark
+            if os.pwrite(file, row, start) < len(row):
+                raise OSError("no room is left for a row of metrics")
+        return start
 
     def block(self, method: str, route: str) -> int:
         """Return where the requests of a method and route are counted."""
@@ -160,13 +176,17 @@ class Metrics:
         """Look again and again how late the event loop is, until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
-            due = loop.time() + LOOK_SECONDS
-            await asyncio.sleep(LOOK_SECONDS)
+            due = loop.time() + LAG_SECONDS
+            await asyncio.sleep(LAG_SECONDS)
             self.count_lag(max(loop.time() - due, 0.0))
 
     def count_swap(self) -> None:
         """Count a version that took another's place."""
         self._row[self._swaps] += 1
+
+    def count_bug(self) -> None:
+        """Count a request that could not be answered as it should."""
+        self._row[self._bugs] += 1
 
     def count_shed(self, reason: str) -> None:
         """Count a request that was turned away for want of room."""
@@ -176,15 +196,17 @@ class Metrics:
         """Sum what all processes have counted."""
         content: bytes | mmap.mmap = self._memory
         if self._file is not None:
-            content = os.pread(self._file, os.fstat(self._file).st_size, 0)
+            size = os.fstat(self._file).st_size
+            content = os.pread(self._file, size - size % self._row_bytes, 0)
         rows = np.frombuffer(content).reshape(-1, self._row_bytes // _NUMBER_BYTES)
-        sums: list[float] = rows.sum(axis=0).tolist()
+        sums: list[float] = rows[:, :-1].sum(axis=0).tolist()  # without the marks
         return Totals(
             requests=dict(self._requests(sums)),
             probability=_histogram(sums, self._probability, PROBABILITIES),
             labels=dict(zip(LABELS, sums[self._labels :], strict=False)),
             lag=_histogram(sums, self._lag, LAGS),
             swaps=sums[self._swaps],
+            bugs=sums[self._bugs],
             sheds={reason: sums[slot] for reason, slot in self._sheds.items()},
         )
 
@@ -197,14 +219,14 @@ class Metrics:
                 if any(found.counts):
                     yield (method, route, status), found
 
-    def _take(self, start: int) -> bool:
-        """Take the row that starts here, for as long as this process lives."""
-        assert self._file is not None  # noqa: S101 - it was just opened
-        try:
-            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, start)
-        except OSError:
-            return False
-        return True
+
+def _is_free(file: int, start: int) -> bool:
+    """Take the row that starts here, if no other process holds it."""
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, start)
+    except (BlockingIOError, PermissionError):
+        return False
+    return True
 
 
 def _histogram(sums: Sequence[float], start: int, bounds: Sequence[float]) -> Histogram:

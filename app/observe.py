@@ -13,7 +13,7 @@ from fastapi.telemetry import TelemetryConfig
 from starlette.routing import BaseRoute
 from starlette.types import Message, Receive, Scope, Send
 
-from app.auth import Guard
+from app.auth import Guard, refuse_doubled
 from app.bodies import RawRequest
 from app.errors import answer, is_bug
 from app.metrics import Metrics
@@ -81,6 +81,8 @@ class ObservedApp(FastAPI):
         direct, block = self._direct.get((scope["method"], scope["path"]), _ROUTED)
         request = RawRequest(scope, receive)
         try:
+            if len(headers) != len(scope["headers"]):
+                refuse_doubled(scope["headers"])
             self._guard.check_host(scope["server"], headers.get(b"host", b""))
             response = None if direct is None else await direct(request)
         except Exception as error:  # as FastAPI does for its routes

@@ -48,6 +48,7 @@ class Service:
     supervisor: Supervisor
     uploads: Uploads
     admission: Admission
+    exposing: asyncio.Lock  # one look at the metrics at a time
     drain: Drain
 
 

@@ -106,6 +106,11 @@ class Settings(BaseSettings):
     client_stall_seconds: float = Field(
         default=30, ge=1, description="time in which a client must read something"
     )
+    keep_alive_seconds: int = Field(
+        default=5,
+        ge=1,
+        description="time in which the next request of a connection must begin",
+    )
     ping_seconds: float = Field(
         default=15, gt=0, description="silence after which a stream sends a comment"
     )

@@ -7,9 +7,9 @@ it came and a few comparisons.
 """
 
 import logging
+import re
 import secrets
-from asyncio import TimerHandle
-from asyncio import Transport as Connection
+from asyncio import TimerHandle, Transport
 from time import perf_counter
 from typing import Any, Final, NamedTuple, Self
 
@@ -17,7 +17,14 @@ import httptools
 from starlette.requests import HTTPConnection
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from app.errors import HEAD_TOO_LARGE, NOT_HTTP, TOO_SLOW, Problem, respond
+from app.errors import (
+    HEAD_TOO_LARGE,
+    NOT_HTTP,
+    TOO_MUCH_OVERHEAD,
+    TOO_SLOW,
+    Problem,
+    respond,
+)
 from app.settings import Settings
 
 MAX_HEAD_BYTES: Final = 16 * 1024
@@ -26,7 +33,10 @@ MAX_URL_BYTES: Final = 4 * 1024
 LOOK_SECONDS: Final = 0.5
 LOG_SECONDS: Final = 10.0
 BYTES_A_SECOND: Final = 1024 * 1024  # which give a body more time
+MAX_OVERHEAD_BYTES: Final = 64 * 1024  # of chunks, beyond a byte for each of the body
 MAX_IGNORED_BYTES: Final = 1024 * 1024  # so that the client gets to read its answer
+
+_UPGRADE: Final = re.compile(rb"(?<=\n)upgrade(?=:)", re.IGNORECASE)
 
 logger = logging.getLogger(__name__)
 
@@ -35,14 +45,16 @@ class Patience(NamedTuple):
     """How long a connection is waited for, in seconds.
 
     Attributes:
-        idle: For a whole head, the next part of a body, or the next request.
+        idle: For a whole head, or the next part of a body.
         request: For a whole request, and a second more for each MiB of its body.
         stall: For a client that reads nothing of its answer.
+        keep_alive: For the next request.
     """
 
     idle: float
     request: float
     stall: float
+    keep_alive: float
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
@@ -51,6 +63,7 @@ class Patience(NamedTuple):
             settings.client_idle_seconds,
             settings.client_request_seconds,
             settings.client_stall_seconds,
+            settings.keep_alive_seconds,
         )
 
 
@@ -59,17 +72,26 @@ class HeadTooLargeError(Exception):
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """One connection of a client."""
+    """One connection of a client.
+
+    Times are those of `perf_counter`. A cycle is uvicorn's word for a request with its
+    answer; `self.cycle` is the newest, and those before it may still be answered.
+    """
+
+    cycle: Any  # None before the first request
+    scope: Any  # likewise
 
     _quiet_until = 0.0  # no line about bad requests before, of any connection
 
-    def connection_made(self, transport: Connection) -> None:  # type: ignore[override] # uvicorn narrows it alike
+    def connection_made(self, transport: Transport) -> None:  # type: ignore[override] # uvicorn narrows it alike
         """Begin to look."""
         super().connection_made(transport)
         self._patience: Patience = self.app_state["patience"]
         self._began = self._heard = self._flowed = perf_counter()
-        self._is_refused = False
-        self._size = self._head_bytes = self._body_bytes = self._unsent = 0
+        self._size = self._head_bytes = self._body_bytes = self._overhead = 0
+        self._unsent, self._is_refused = 0, False
+        self._is_shared = False  # whether this read has parts of several requests
+        self._refusal: Problem | None = None  # until it is sent
         self._looking: TimerHandle = self.loop.call_later(LOOK_SECONDS, self._look)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -82,27 +104,29 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._is_refused:
             self._ignore(data)
             return
-        self._heard, self._size = perf_counter(), len(data)
+        before, heard, cycle = self.scope, self._heard, self.cycle
+        is_of_body = cycle is not None and cycle.more_body
+        waiting_bytes = len(cycle.body) if is_of_body else 0
+        self._heard, self._size, self._is_shared = perf_counter(), len(data), is_of_body
         self._unset_keepalive_if_required()
+        if not is_of_body and b"pgrade" in data:  # or the parser leaves out bodies
+            data = _UPGRADE.sub(b"ignored", data)
         try:
             self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            pass  # an offer that nobody needs to take
         except httptools.HttpParserError as error:
             is_large = isinstance(error.__context__, HeadTooLargeError)
             self._refuse(HEAD_TOO_LARGE if is_large else NOT_HTTP)
             return
-        scope: Any = self.scope  # None before the first request
-        if scope is not None and "method" in scope:  # its head has ended
+        scope = self.scope
+        if scope is None or "method" not in scope:
+            self._count_head(is_new=scope is not before)
+        elif scope is not before:
             self._head_bytes = 0
-            self._body_bytes += self._size
             scope["state"]["came"] = self._heard
-            return
-        if not self._head_bytes:
-            self._began = self._heard
-        self._head_bytes += self._size
-        if self._head_bytes > MAX_HEAD_BYTES:
-            self._refuse(HEAD_TOO_LARGE)
+        elif is_of_body:
+            self._count_body(len(cycle.body) - waiting_bytes)
+        else:
+            self._heard = heard  # empty lines between requests
 
     def on_headers_complete(self) -> None:
         """Start a request whose head is within its bounds.
@@ -112,27 +136,46 @@ class BoundedProtocol(HttpToolsProtocol):
         """
         if len(self.url) > MAX_URL_BYTES or len(self.headers) > MAX_HEADERS:
             raise HeadTooLargeError
-        if self._head_bytes + self._size > MAX_HEAD_BYTES:  # with more than the head?
-            exact = sum(len(name) + len(value) + 4 for name, value in self.headers)
-            if exact > MAX_HEAD_BYTES:
-                raise HeadTooLargeError
-        self._began, self._body_bytes = self._heard, 0
+        if self._head_bytes + self._size > MAX_HEAD_BYTES < self._known_head_bytes():
+            raise HeadTooLargeError
+        self._began, self._body_bytes, self._overhead = self._heard, 0, 0
+        self._is_shared = True
         super().on_headers_complete()
+
+    def _known_head_bytes(self) -> int:
+        fields = sum(len(name) + len(value) + 4 for name, value in self.headers)
+        return len(self.url) + fields
+
+    def _count_head(self, *, is_new: bool) -> None:
+        """Count a head that has not ended; of its last header nothing is known."""
+        if is_new:
+            self._began, self._head_bytes = self._heard, 1
+        self._head_bytes += self._known_head_bytes() if self._is_shared else self._size
+        if self._head_bytes > MAX_HEAD_BYTES:
+            self._refuse(HEAD_TOO_LARGE)
+
+    def _count_body(self, size: int) -> None:
+        """Count a body, and what came with it that is none: chunks and trailers."""
+        self.scope["state"]["came"] = self._heard
+        self._body_bytes += size
+        self._overhead += self._size - size
+        more = MAX_IGNORED_BYTES if self.cycle.response_complete else MAX_OVERHEAD_BYTES
+        if self._overhead > self._body_bytes + more or len(self.headers) > MAX_HEADERS:
+            self._refuse(TOO_MUCH_OVERHEAD)
 
     def _look(self) -> None:
         """Cut the connection where its client keeps it waiting too long."""
-        cycle: Any = self.cycle  # None before the first request
-        now = perf_counter()
+        now, cycle = perf_counter(), self.cycle
         self._looking = self.loop.call_later(LOOK_SECONDS, self._look)
         if self._is_stalled(now):
             self.transport.abort()
-        elif self._is_refused:
-            self.transport.close()
         elif self.transport.is_closing():
             pass  # what is left to send is sent
+        elif self._is_refused:
+            self._finish_refusal()
         elif cycle is None or cycle.response_complete:
             self._look_at_next(now)
-        elif cycle.more_body and not self.flow.read_paused:
+        elif cycle.more_body and not (self.flow.read_paused or self.pipeline):
             if self._is_late(now, self._heard) or self._is_over(now):
                 self._refuse(TOO_SLOW)
         else:
@@ -143,7 +186,10 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._head_bytes:
             if self._is_late(now, self._began):
                 self._refuse(TOO_SLOW)
-        elif self._is_late(now, self._heard) or self._is_over(now):
+        elif self.cycle is None:
+            if self._is_late(now, self._began):
+                self.transport.close()
+        elif now - self._heard > self._patience.keep_alive or self._is_over(now):
             self.transport.close()
 
     def _is_late(self, now: float, since: float) -> bool:
@@ -152,8 +198,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def _is_over(self, now: float) -> bool:
         """Whether a body comes for too long, be it answered or not."""
         allowed = self._patience.request + self._body_bytes / BYTES_A_SECOND
-        cycle: Any = self.cycle
-        has_more: bool = cycle is not None and cycle.more_body
+        has_more: bool = self.cycle.more_body
         return has_more and now - self._began > allowed - LOOK_SECONDS
 
     def _is_stalled(self, now: float) -> bool:
@@ -165,17 +210,30 @@ class BoundedProtocol(HttpToolsProtocol):
         return now - self._flowed > self._patience.stall - LOOK_SECONDS
 
     def _refuse(self, problem: Problem) -> None:
-        """Answer with a problem, where nothing was answered yet, and close soon."""
+        """Take nothing more; tell why when the requests before are answered."""
         self._tell(problem)
-        cycle: Any = self.cycle
-        if cycle is not None and not cycle.response_complete:
-            cycle.disconnected = True
+        self._is_refused, self._refusal, self._size = True, problem, 0
+        cycle = self.cycle
+        if cycle is not None and cycle.more_body and not cycle.response_complete:
+            cycle.disconnected = True  # it is this one's body that does not come
             cycle.message_event.set()
-        if cycle is None or cycle.response_complete or not cycle.response_started:
-            self.transport.write(self._content(problem))
-        self._is_refused, self._size = True, 0
-        if self.transport.can_write_eof():
-            self.transport.write_eof()  # closed by the next look
+        self._finish_refusal()
+
+    def _finish_refusal(self) -> None:
+        """Send the refusal once nothing is to be answered before it, then close."""
+        cycle = self.cycle
+        if self._refusal is None:
+            self.transport.close()
+        elif self.pipeline or not (
+            cycle is None or cycle.response_complete or cycle.disconnected
+        ):
+            pass  # the next look comes back to it
+        else:
+            if cycle is None or cycle.response_complete or not cycle.response_started:
+                self.transport.write(self._content(self._refusal))
+            self._refusal = None
+            if self.transport.can_write_eof():
+                self.transport.write_eof()
 
     def _ignore(self, data: bytes) -> None:
         """Read on: a connection that closes with bytes unread loses what was sent."""
@@ -184,9 +242,11 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.abort()
 
     def _content(self, problem: Problem) -> bytes:
-        request_id = secrets.token_hex(8).encode()
-        known: Any = self.scope
-        scope = {"path": "", **(known or {}), "type": "http"}
+        """Return the answer; it has the request's id where there was a request."""
+        known = self.scope or {}
+        request_id = known.get("state", {}).get("request_id")
+        request_id = request_id or secrets.token_hex(8).encode()
+        scope = {"path": "", **known, "type": "http"}
         scope["state"] = {"request_id": request_id}
         response = respond(HTTPConnection(scope), problem, problem.title)
         headers = (
@@ -200,7 +260,10 @@ class BoundedProtocol(HttpToolsProtocol):
         return b"%s%s\r\n%s" % (STATUS_LINE[problem.status], lines, response.body)
 
     def _tell(self, problem: Problem) -> None:
-        """Write one line for all that are refused within some seconds."""
+        """Count it, and write one line for all within some seconds."""
+        seconds = perf_counter() - self._began
+        self.app_state["service"].metrics.count_request(0, problem.status, seconds)
         if self._heard >= BoundedProtocol._quiet_until:
             BoundedProtocol._quiet_until = self._heard + LOG_SECONDS
-            logger.warning("a request is refused: %s", problem.slug)
+            client = self.client[0] if self.client else "somebody"
+            logger.warning("a request of %s is refused: %s", client, problem.slug)

@@ -11,14 +11,17 @@ from typing import Any, Final
 import httpx
 import numpy as np
 import pytest
+from fastapi.routing import APIRoute
 from prometheus_client import Metric
 from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 from tritonclient.http import InferenceServerClient, InferInput
 
-from app.metrics import Metrics
+from app.api import ROUTES
+from app.errors import BY_SLUG
+from app.metrics import STATUSES, Metrics
 from tests.app.answers import CSV, EMILY, assert_problem
-from tests.app.processes import children
+from tests.app.processes import children, is_alive
 from tests.app.training import BRIEF, ENDLESS, activate, start, train
 from tests.databases import Databases
 from tests.server import Server, wait_for
@@ -153,7 +156,7 @@ def test_what_clients_make_up_adds_no_series(
     measured: Server, look: Callable[[], Samples]
 ) -> None:
     for number in range(5):
-        measured.client.request(f"MADE{number}", "/predict")  # B16
+        measured.client.request(("TRACE", "PROPFIND", "LOCK")[number % 3], "/predict")
         measured.client.get(f"/made/up/{number}")
         measured.client.get("/", headers={"Host": f"made-up-{number}.test"})
 
@@ -199,6 +202,61 @@ def test_openmetrics_is_written_where_it_is_asked_for(measured: Server) -> None:
 
     assert response.headers["Content-Type"].startswith("application/openmetrics-text")
     assert REQUESTS in {family.name for family in families}
+
+
+@pytest.mark.parametrize(
+    "accept",
+    [
+        "application/openmetrics-text; version=x",
+        'application/openmetrics-text; version="1"',
+        "text/plain; version=a.b",
+        "application/openmetrics-text; version=99999999999999999999.0; escaping=?",
+        "*/*;q=",
+    ],
+)
+def test_an_odd_accept_is_answered(measured: Server, accept: str) -> None:
+    response = measured.client.get("/metrics", headers={"Accept": accept})
+
+    assert response.status_code == 200
+    assert "99999" not in response.headers["Content-Type"]
+
+
+def test_every_status_that_is_answered_has_a_place() -> None:
+    refusals = {problem.status for problem in BY_SLUG.values()}
+    routes = (route for route in ROUTES if isinstance(route, APIRoute))
+    answers = {int(status) for route in routes for status in route.responses}
+
+    assert refusals | answers <= set(STATUSES)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_metrics_that_cannot_be_shared_are_kept_alone(
+    tmp_path: Path, workers: str
+) -> None:
+    environment = {"OFFSETNET_METRICS_FILE": str(tmp_path / "nowhere" / "metrics")}
+    arguments = ("--workers", workers)
+    with Server(tmp_path / "data", *arguments, environment=environment) as server:
+        server.client.post("/predict", json=EMILY)
+
+        assert Samples.of(server.client)
+
+    assert "the metrics are those of one process" in server.log()
+
+
+def test_a_killed_server_leaves_no_file_behind(tmp_path: Path) -> None:
+    with Server(tmp_path / "data", "--workers", "2") as server:
+        (file,) = {
+            path
+            for worker in _workers(server)
+            for path in _mapped_files(worker)
+            if "offsetnet-metrics-" in path.name
+        }
+        workers = _workers(server)
+        server.stop(signal.SIGKILL)
+
+        wait_for(lambda: not any(is_alive(pid) for pid in workers))
+
+    assert not file.exists()
 
 
 def test_the_active_version_and_its_swaps_are_told(
@@ -351,6 +409,11 @@ def _since(
 def _read_openmetrics(text: str) -> Iterator[Metric]:
     read: Any = openmetrics.text_string_to_metric_families  # has no types
     yield from read(text)
+
+
+def _mapped_files(pid: int) -> set[Path]:
+    lines = Path(f"/proc/{pid}/maps").read_text().splitlines()
+    return {Path(line.split()[-1]) for line in lines if "/" in line}
 
 
 def _look_anew(server: Server) -> Samples:
