@@ -22,9 +22,9 @@ from rich.table import Table
 from starlette.types import ASGIApp, Message
 
 from app.admission import Admission
-from app.api import _query
 from app.auth import Guard
 from app.bodies import MAX_JSON_BYTES, Json, RawRequest, media_type, read
+from app.endpoints import read_query
 from app.main import create_app
 from app.metrics import Metrics
 from app.prediction import predict
@@ -113,7 +113,7 @@ def main() -> None:
             request.scope["server"], headers[b"host"]
         ),
         "the request as an object": lambda: RawRequest(request.scope, receive),
-        "the query, here none": lambda: _query(request, PredictQuery),
+        "the query, here none": lambda: read_query(request, PredictQuery),
         "the media type": lambda: media_type(request),
         "reading the body": lambda: finish(read(request, MAX_JSON_BYTES)),
         "predicting, as a whole": lambda: predict(
