@@ -3,7 +3,7 @@
 import asyncio
 from typing import TYPE_CHECKING, Annotated, Final
 
-from fastapi import Header, Path, Response
+from fastapi import Header, Path, Request, Response
 
 from app import __version__, api_train, bodies, page, prediction, views
 from app.bodies import RawRequest
@@ -195,10 +195,12 @@ async def version(service: TheService) -> views.Version:
     responses={200: {"content": {page.HTML_TYPE: {"schema": {"type": "string"}}}}},
 )
 async def index(
+    request: Request,
     accept: Annotated[str, Header(include_in_schema=False)] = "",
 ) -> Response:
     """Tell what is here; a browser gets the page to try it on."""
-    return page.home(accept, views.Index().model_dump_json().encode())
+    content = views.Index().model_dump_json().encode()
+    return page.home(accept, content, request.scope)
 
 
 @public.get("/problems/{slug}")

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from html import escape
 from importlib.resources import files
 from typing import Any, Final
 
@@ -9,9 +10,10 @@ from fastapi import APIRouter, Response
 from starlette.responses import JSONResponse
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
 
 from app.bodies import Json, RawRequest
-from app.prefix import described
+from app.prefix import described, published
 from app.routing import DocsRoute
 
 STATIC: Final = files("app").joinpath("static")
@@ -24,12 +26,21 @@ _POLICY: Final = (
 )
 
 
-def home(accept: str, index: bytes) -> Response:
-    """Answer a browser with the page, and everybody else with the index."""
+def home(accept: str, index: bytes, scope: Scope) -> Response:
+    """Answer a browser with the page, and everybody else with the index.
+
+    Below a prefix the page says what its links are relative to: a proxy may publish it
+    with and without the slash at the end.
+    """
     vary = [(b"vary", b"Accept")]
     if not _names_html(accept):
         return Json(index, headers=vary)
-    response = _page("page.html", _POLICY % "")
+    content, policy, base = _read("page.html"), _POLICY % "", published(scope, "/")
+    if base != "/":
+        element = f'<head><base href="{escape(base)}">'.encode()
+        content = content.replace(b"<head>", element, 1)
+        policy = policy.replace("base-uri 'none'", "base-uri 'self'")
+    response = _page(content, policy)
     response.raw_headers += vary
     return response
 
@@ -41,7 +52,7 @@ docs = APIRouter(route_class=DocsRoute, include_in_schema=False)
 async def show_docs(request: RawRequest) -> Response:
     """Show Swagger UI."""
     del request
-    return _page("docs.html", _POLICY % " 'unsafe-inline'")
+    return _page(_read("docs.html"), _POLICY % " 'unsafe-inline'")
 
 
 @docs.get("/openapi.json")
@@ -51,15 +62,32 @@ async def show_openapi(request: RawRequest) -> Response:
     return JSONResponse(described(request.scope, document))
 
 
+class _Files(StaticFiles):
+    """Files that a browser keeps, and asks for again: an update may change them."""
+
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        """Return the file, or that it is still the same."""
+        response = super().file_response(*args, **kwargs)
+        response.headers["Cache-Control"] = "no-cache"
+        return response
+
+
 ROUTES: Final[list[Any]] = [
     *docs.routes,
-    Mount("/static", StaticFiles(packages=[("app", "static")]), name="static"),
+    Mount("/static", _Files(packages=[("app", "static")]), name="static"),
 ]
 
 
-def _page(name: str, policy: str) -> Response:
-    content = STATIC.joinpath(name).read_bytes()
-    headers = {"Content-Security-Policy": policy, "Referrer-Policy": "no-referrer"}
+def _read(name: str) -> bytes:
+    return STATIC.joinpath(name).read_bytes()
+
+
+def _page(content: bytes, policy: str) -> Response:
+    headers = {
+        "Content-Security-Policy": policy,
+        "Referrer-Policy": "no-referrer",
+        "Cache-Control": "no-cache",
+    }
     return Response(content, headers=headers, media_type=HTML_TYPE)
 
 

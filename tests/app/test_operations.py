@@ -84,8 +84,22 @@ def test_who_accepts_html_gets_the_page_and_others_the_index(
     assert response.headers["Vary"] == "Accept"
     assert response.headers["X-Content-Type-Options"] == "nosniff"
     assert int(response.headers["Content-Length"]) > 0
+    caching = "no-cache" if "html" in media_type else None
+    assert response.headers.get("Cache-Control") == caching
     is_html = response.headers.get("Content-Security-Policy") == POLICY
     assert is_html == (media_type != "application/json")
+
+
+def test_a_browser_asks_again_whether_a_file_has_changed(client: httpx.Client) -> None:
+    first = client.get("/static/docs.js")
+
+    again = client.get(
+        "/static/docs.js", headers={"If-None-Match": first.headers["ETag"]}
+    )
+
+    assert (first.status_code, again.status_code) == (200, 304)
+    assert first.headers["Cache-Control"] == "no-cache"
+    assert again.headers["Cache-Control"] == "no-cache"
 
 
 @pytest.mark.parametrize("path", PAGES)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from tests.app.training import activate, cancel_all
 from tests.server import Server
 
 ARGUMENTS = [
@@ -25,6 +26,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server of its own, because who tries the page out trains on it."""
     with Server(tmp_path_factory.mktemp("browser") / "data") as running:
         yield running
+
+
+@pytest.fixture
+def as_shipped(server: Server) -> Iterator[None]:
+    """Let a test start with the shipped version, and leave no job behind."""
+    activate(server, 1)
+    yield
+    cancel_all(server)
 
 
 @pytest.fixture(scope="module")

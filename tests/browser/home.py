@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Response, expect
 
 from model import sample_csv
 from tests.server import Server
@@ -49,12 +49,25 @@ def expect_version(page: Page, version: int) -> None:
     expect(page.locator(f"#surface[data-version='{version}']")).to_be_visible()
 
 
+def serving(server: Server) -> int:
+    """Return the version that serves."""
+    version: int = server.client.get("/models/active").json()["version"]
+    return version
+
+
 def train(page: Page, content: str, note: str = "") -> None:
     """Paste a CSV, train on it, and wait for the end."""
     page.get_by_label("CSV: type").fill(content)
     page.get_by_label("Note").fill(note)
-    page.get_by_role("button", name="Train").click()
+    with page.expect_response(_is_start) as started:
+        page.get_by_role("button", name="Train").click()
+    title = f"Job {started.value.json()['id']}"
+    expect(page.locator("#job-title")).to_have_text(title)
     page.locator("#job[data-state=succeeded]").wait_for()
+
+
+def _is_start(response: Response) -> bool:
+    return response.ok and "/train?promote=" in response.url
 
 
 def pixel(page: Page, across: float, down: float) -> list[int]:

@@ -28,7 +28,7 @@ def main() -> None:
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium-headless-shell"), args=ARGUMENTS
         )
-        page = browser.new_page(viewport={"width": 1060, "height": 1130})
+        page = browser.new_page(viewport={"width": 1060, "height": 1110})
         open_home(page, server)
         train(page, PEOPLE)
         expect_version(page, 2)

@@ -8,7 +8,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.home import (
     ask,
@@ -16,6 +16,7 @@ from tests.browser.home import (
     open_home,
     percent,
     pixel,
+    serving,
     train,
 )
 from tests.server import Server
@@ -30,6 +31,21 @@ PAIRS: Final = (
 )
 
 
+STEP: Final = "weight_lb,height_in,label\n" + "".join(
+    f"{weight},{height},{'F' if weight < 150 else 'M'}\n"
+    for weight, height in product(range(100, 200, 2), range(56, 80, 2))
+)
+MAP: Final = """async (version) => {
+    const {mapOf} = await import("/static/page/surface.js");
+    const {crossings} = await mapOf(version);
+    return [...crossings.values()];
+}"""
+NO_STORAGE: Final = """
+    for (const name of ["localStorage", "sessionStorage"])
+        Object.defineProperty(window, name, {get() { throw new Error("forbidden"); }});
+"""
+
+
 @pytest.fixture
 def dark_page(browser: Browser) -> Iterator[Page]:
     """Open an empty page for a person who wants it dark."""
@@ -38,7 +54,7 @@ def dark_page(browser: Browser) -> Iterator[Page]:
     page.close()
 
 
-@pytest.fixture(params=[360, 600, 900])
+@pytest.fixture(params=[320, 360, 600, 900])
 def narrow_page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
     """Open an empty page on a phone, and on wider ones."""
     page = browser.new_page(viewport={"width": request.param, "height": 740})
@@ -104,7 +120,7 @@ def test_the_map_has_a_side_for_each_label(page: Page, server: Server) -> None:
 
 def test_a_click_on_the_map_moves_the_sliders(page: Page, server: Server) -> None:
     open_home(page, server)
-    expect(page.locator("#label")).to_have_text("F")
+    expect(page.locator(".answer")).to_contain_text("Label F")
     box = page.locator("#surface").bounding_box()
     assert box
 
@@ -146,22 +162,59 @@ def test_nothing_is_asked_of_a_third_party_and_the_console_is_silent(
     assert messages == []
 
 
-def test_it_works_behind_a_path_prefix(page: Page, server: Server) -> None:
-    here = f"http://127.0.0.1:{server.port}"
-    strays: list[str] = []
+@pytest.mark.usefixtures("as_shipped")
+def test_the_line_on_the_map_is_where_the_answer_changes(
+    page: Page, server: Server
+) -> None:
+    open_home(page, server)
+    page.get_by_label("The new version serves").select_option("always")
+    train(page, STEP)
 
-    def forward(route: Route) -> None:
-        url = route.request.url
-        if not url.startswith(f"{here}/prefix/"):
-            strays.append(url)
-        route.fulfill(response=route.fetch(url=url.replace("/prefix", "", 1)))
+    crossings = page.evaluate(MAP, serving(server))
 
-    page.route("**/*", forward)
+    around = [
+        {
+            "weight_offset": 180 * (column + step * (row % 1 == 0)) / 29 - 55,
+            "height_offset": 14 - 26 * (row + step * (row % 1 != 0)) / 29,
+        }
+        for column, row in crossings
+        for step in (-0.06, 0.06)  # of the 6.2 lb and 0.9 in between two nodes
+    ]
+    answers = server.client.post("/predict/batch", json={"instances": around}).json()
+    labels = [one["label"] for one in answers["predictions"]]
+    assert len(crossings) > 20
+    assert all(map(str.__ne__, labels[::2], labels[1::2]))
+    assert any({column, row} & {0, 29} for column, row in crossings)
 
-    page.goto(f"{here}/prefix/")
-    page.locator("#surface[data-version]").wait_for()
 
-    assert strays == []
+def test_colours_that_tell_something_stay_where_colours_are_forced(
+    browser: Browser, server: Server
+) -> None:
+    page = browser.new_page(forced_colors="active")
+    open_home(page, server)
+    colours = page.evaluate(
+        """() => [["#weight-bar"], ["#needle"], [".legend .f", "::before"]].map(
+            ([selector, part]) => getComputedStyle(
+                document.querySelector(selector), part).backgroundColor)"""
+    )
+    gradient = page.evaluate(
+        "getComputedStyle(document.querySelector('.meter div')).backgroundImage"
+    )
+    page.close()
+
+    assert colours == ["rgb(74, 63, 192)", "rgb(31, 29, 43)", "rgb(74, 63, 192)"]
+    assert "gradient" in gradient
+
+
+def test_a_browser_that_forbids_storage_gets_the_page_all_the_same(
+    page: Page, server: Server
+) -> None:
+    page.add_init_script(NO_STORAGE)
+
+    open_home(page, server)
+    page.get_by_label("kg, cm").check()
+
+    expect(page.locator("#weight-shown")).to_have_text("58 kg")
 
 
 def test_nobody_need_scroll_sideways(narrow_page: Page, server: Server) -> None:

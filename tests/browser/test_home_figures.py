@@ -11,6 +11,7 @@ from tests.browser.home import open_home
 from tests.server import Server
 
 REQUESTS: Final = "http_server_request_duration_seconds"
+PEOPLE: Final = "offsetnet_predictions_total"
 
 
 def test_what_the_server_counts_is_shown(page: Page, server: Server) -> None:
@@ -23,21 +24,31 @@ def test_what_the_server_counts_is_shown(page: Page, server: Server) -> None:
     expect(page.locator("#p50")).to_contain_text(" ms")
     expect(page.locator("#p99")).to_contain_text(" ms")
     counted = re.findall(
-        rf'{REQUESTS}_count{{.*http_route="/predict"}} (\d+)',
+        rf'{PEOPLE}{{label="[FM]"}} (\d+)',
         server.client.get("/metrics").text,
     )
-    expect(page.locator("#predictions")).to_have_text(str(sum(map(int, counted))))
+    expect(page.locator("#predictions")).to_have_text(f"{sum(map(int, counted)):,}")
 
 
 def histogram(*counts: int) -> str:
-    """Write what the server answers after so many predictions up to each bound."""
+    """Write what the server answers after so many predictions up to each bound.
+
+    Ten times as many were refused at once.
+    """
     bounds = ("0.001", "0.002", "0.004", "+Inf")
     labels = 'http_response_status_code="200",http_request_method="POST"'
     buckets = [
         f'{REQUESTS}_bucket{{le="{bound}",{labels},http_route="/predict"}} {count}.0\n'
         for bound, count in zip(bounds, counts, strict=True)
     ]
-    total = f'{REQUESTS}_count{{http_route="/predict",{labels}}} {counts[-1]}.0\n'
+    refused = labels.replace("200", "422")
+    buckets += [
+        f'{REQUESTS}_bucket{{le="{bound}",{refused},http_route="/predict"}} '
+        f"{10 * counts[-1]}.0\n"
+        for bound in bounds
+    ]
+    total = f'{PEOPLE}{{label="F"}} {counts[-1]}.0\n{PEOPLE}{{label="M"}} 900.0\n'
+    total += f'{REQUESTS}_count{{http_route="/predict",{labels}}} {counts[-1]}.0\n'
     failed = labels.replace("200", "503")
     other = f'{REQUESTS}_count{{http_route="/train",{failed}}} 3\n'
     return f"# TYPE {REQUESTS} histogram\n{''.join(buckets)}{total}{other}"
@@ -56,7 +67,7 @@ def test_percentiles_are_of_what_came_since_the_page_looks(
 
     expect(page.locator("#p50")).to_have_text("2 ms")
     expect(page.locator("#p99")).to_have_text("4 ms")  # 3.96, in two digits
-    expect(page.locator("#predictions")).to_have_text("1,100")
+    expect(page.locator("#predictions")).to_have_text("2,000")
     expect(page.locator("#requests")).to_have_text("1,103")
     expect(page.locator("#failures")).to_have_text("3")
 

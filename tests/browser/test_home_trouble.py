@@ -87,6 +87,36 @@ def test_a_wrong_key_is_told_and_a_right_one_forgotten(
     assert page.evaluate("Object.keys(localStorage)") == []
 
 
+def test_after_a_key_is_given_the_focus_is_at_what_is_said_of_it(
+    page: Page, locked: Server
+) -> None:
+    page.goto(f"http://127.0.0.1:{locked.port}/")
+
+    type_key(page, "guess")
+
+    expect(page.locator("#key-wanted")).to_contain_text("A key is sent")
+    expect(page.locator("#key-wanted")).to_be_focused()
+
+
+def test_a_key_that_no_header_carries_is_not_taken(page: Page, locked: Server) -> None:
+    page.goto(f"http://127.0.0.1:{locked.port}/")
+
+    type_key(page, "gu\x01ess")
+
+    expect(page.locator("#key-wanted")).to_contain_text("no request may carry")
+    assert page.evaluate("sessionStorage.getItem('key')") is None
+
+
+def test_no_key_is_asked_for_where_none_helps(page: Page, own: Server) -> None:
+    page.set_extra_http_headers({"X-Forwarded-For": "192.0.2.1"})
+    open_home(page, own)
+
+    page.get_by_label("CSV: type").fill(PEOPLE)
+
+    expect(page.locator("#key-wanted")).to_contain_text("No key opens this")
+    expect(page.locator("#key-form")).to_be_hidden()
+
+
 def test_a_server_that_does_not_answer_is_told_of_until_it_does(
     page: Page, own: Server
 ) -> None:

@@ -7,7 +7,7 @@ import { on } from "./store.js";
 const MILLISECONDS = 2000;
 const WINDOW = 60_000; // ms
 const NAME = "http_server_request_duration_seconds";
-const LINE = new RegExp(`^${NAME}_(bucket|count)\\{(.*)\\} (\\S+)`);
+const LINE = new RegExp(`^(?:${NAME}_(bucket|count)|offsetnet_(predictions)_total)\\{(.*)\\} (\\S+)`);
 const ABSENT = {
   401: "The figures need a key.",
   403: "The figures need another key.",
@@ -34,24 +34,24 @@ async function load() {
   }
 }
 
-// Counts by bucket of the predictions, and of requests since the start.
+// Counts by bucket of the answered predictions; people and requests since the start.
 function read(text) {
   const counts = { predictions: 0, requests: 0, failures: 0 };
   const snapshot = { time: Date.now(), buckets: new Map(), ...counts };
   for (const line of text.split("\n")) {
-    const [, kind, inside, digits] = LINE.exec(line) ?? [];
-    if (!kind) continue;
+    const [found, kind, people, inside, digits] = LINE.exec(line) ?? [];
+    if (!found) continue;
     const labels = Object.fromEntries(
       [...inside.matchAll(/(\w+)="((?:[^"\\]|\\.)*)"/g)].map(([, name, value]) => [name, value]),
     );
-    const [isPrediction, count] = [labels.http_route === "/predict", Number(digits)];
-    if (kind === "bucket" && isPrediction) {
+    const [status, count] = [labels.http_response_status_code ?? "", Number(digits)];
+    if (people) snapshot.predictions += count;
+    if (kind === "bucket" && labels.http_route === "/predict" && status.startsWith("2")) {
       const bound = Number(labels.le.replace("+Inf", "Infinity"));
       snapshot.buckets.set(bound, (snapshot.buckets.get(bound) ?? 0) + count);
     } else if (kind === "count") {
       snapshot.requests += count;
-      if (isPrediction) snapshot.predictions += count;
-      if (labels.http_response_status_code?.startsWith("5")) snapshot.failures += count;
+      if (status.startsWith("5")) snapshot.failures += count;
     }
   }
   return snapshot;

@@ -2,9 +2,11 @@
 
 import { ask } from "./api.js";
 import { find, poll, say } from "./dom.js";
-import { on, set, state } from "./store.js";
+import { on, remember, set, state } from "./store.js";
 
 const MILLISECONDS = 2000;
+const KEY = /^[^\x00-\x20\x7f]([^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?$/; // as clients check it
+const KEYLESS = "without OFFSETNET_ADMIN_KEY"; // no key opens what this is said of
 const WORDS = {
   ready: "",
   degraded:
@@ -20,7 +22,9 @@ export function start() {
   poll(load, MILLISECONDS);
   find("key-form").addEventListener("submit", (event) => {
     event.preventDefault();
-    keep(find("key").value.trim());
+    const key = find("key").value.trim();
+    if (KEY.test(key)) keep(key);
+    else say(find("key-wanted"), "This key has characters that no request may carry.");
   });
   find("forget").addEventListener("click", () => keep(""));
   showKey();
@@ -42,16 +46,19 @@ function show() {
 }
 
 function keep(key) {
-  sessionStorage.setItem("key", key);
+  remember("sessionStorage", "key", key);
   find("key").value = "";
   set({ wanted: "", key });
+  find("key-wanted").focus();
 }
 
 function showKey() {
   find("key-panel").hidden = !state.wanted && !state.key;
-  find("key-form").hidden = !state.wanted;
+  const isKeyless = state.wanted.startsWith(KEYLESS);
+  find("key-form").hidden = !state.wanted || isKeyless;
   find("forget").hidden = !state.key;
-  say(find("key-wanted"), state.wanted
-    ? `This server wants a key, an admin key for training: ${state.wanted}.`
-    : "A key is sent with every request; this tab forgets it when it is closed.");
+  let text = "A key is sent with every request; this tab forgets it when it is closed.";
+  if (state.wanted) text = `This server wants a key, an admin key for training: ${state.wanted}.`;
+  if (isKeyless) text = `No key opens this: ${state.wanted}.`;
+  say(find("key-wanted"), text);
 }

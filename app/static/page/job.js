@@ -2,12 +2,13 @@
 
 import { ask, events, want } from "./api.js";
 import { drawCurve } from "./curve.js";
-import { find, say, wait } from "./dom.js";
+import { find, poll, say, wait } from "./dom.js";
 import { showMetrics } from "./metrics.js";
 import { on, set, state } from "./store.js";
 
 const FINAL = new Set(["succeeded", "failed", "cancelled"]);
 const GONE = new Set([401, 403, 404]);
+const MILLISECONDS = 4000;
 const REASONS = {
   "not-better":
     "on the people held out its error is more than 1.01 times that of the active version, or " +
@@ -23,28 +24,37 @@ const REASONS = {
   lost: "its process was lost on every try",
   error: "something in it went wrong; the server's log says what",
 };
-let following = new AbortController();
+let following = null; // what ends it
 
 export function start() {
   on(["job"], show);
+  on(["job", "models"], compare);
   find("cancel").addEventListener("click", cancel);
-  on(["key"], resume);
-  resume();
+  on(["key"], poll(look, MILLISECONDS));
 }
 
-// Goes on with a job that was under way when the page was opened.
-async function resume() {
-  if (state.job && !FINAL.has(state.job.state)) return follow(state.job);
-  const page = await ask("train?limit=1").then((response) => response.json(), () => null);
-  const job = page?.jobs[0];
-  if (job && !FINAL.has(job.state)) follow(job);
+// Finds the job that runs, or the newest, whoever started it.
+async function look() {
+  const before = state.job;
+  if (following) return;
+  const [running, newest] = await Promise.all(["state=running&", ""].map(first));
+  const job = running ?? newest;
+  if (!job || following || state.job !== before) return; // somebody has just started one
+  if (job.id !== before?.id || !FINAL.has(before.state)) follow(job);
 }
+
+const first = (query) =>
+  ask(`train?${query}limit=1`).then((answer) => answer.json()).then(({ jobs }) => jobs[0], () => null);
 
 export async function follow(job) {
-  following.abort();
-  following = new AbortController();
-  const { signal } = following;
+  following?.abort();
+  const mine = (following = new AbortController());
   set({ job });
+  await listen(job, mine.signal);
+  if (following === mine) following = null;
+}
+
+async function listen(job, signal) {
   let seen = "";
   while (!signal.aborted && !FINAL.has(state.job.state)) {
     let pause = 1;
@@ -86,11 +96,19 @@ function show() {
   find("job-progress").value = job.progress;
   say(find("epochs-done"), epochs(job));
   say(find("outcome"), outcome(job));
+  if (isFinal && document.activeElement === find("cancel")) find("outcome").focus();
   find("cancel").hidden = isFinal;
   drawCurve(job.history);
-  const { challenger, champion, rows } = job.metrics ?? {};
-  const networks = { challenger, "active then": champion };
-  showMetrics(find("comparison"), `Both on the ${rows} people held out`, networks);
+}
+
+function compare() {
+  const { metrics, model_version: made } = state.job ?? {};
+  const { challenger, champion, rows } = metrics ?? {};
+  const parent = state.models?.models.find(({ version }) => version === made)?.parent;
+  showMetrics(find("comparison"), `Both on the ${rows} people held out`, {
+    [`new version ${made}`]: challenger,
+    [`${parent ? `version ${parent}, ` : ""}active then`]: champion,
+  });
 }
 
 function epochs({ epoch, epochs: all, eta_seconds: left, state: now }) {
@@ -100,13 +118,13 @@ function epochs({ epoch, epochs: all, eta_seconds: left, state: now }) {
 
 function outcome(job) {
   const { state: now, outcome: end, reason, model_version: version, attempt } = job;
-  const why = reason ? `: ${REASONS[reason] ?? reason}` : "";
+  const why = REASONS[reason] ?? reason;
   if (now === "queued") return "Waiting for its turn.";
   if (now === "running") return attempt > 1 ? `Training, try ${attempt}.` : "Training.";
   if (now === "cancelled") return "Cancelled; it made no version.";
-  if (now === "failed") return `Failed (${reason})${why}.`;
-  if (end === "promoted") return `Promoted: version ${version} serves from now on.`;
+  if (now === "failed") return `Failed: ${why}.`;
+  if (end === "promoted") return `Promoted: version ${version} came to serve.`;
   const verb = end === "rejected" ? "Rejected" : "Kept";
-  const cause = reason ? ` (${reason})${why}` : ", as was asked for";
-  return `${verb}: version ${version} is stored and does not serve${cause}.`;
+  const cause = reason ? `: ${why}` : ", as was asked for";
+  return `${verb}: version ${version} is stored and did not come to serve${cause}.`;
 }

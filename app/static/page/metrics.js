@@ -21,7 +21,7 @@ export function showMetrics(table, caption, networks) {
     ),
   );
   table.replaceChildren(
-    make("caption", {}, caption),
+    make("caption", {}, `${caption}; smaller is better, except accuracy.`),
     make("thead", {}, make("tr", {}, make("td"), ...head)),
     make("tbody", {}, ...rows),
   );

@@ -68,7 +68,7 @@ const cells = (line) =>
 
 // Clusters as `offsetnet sample` has them: share, height mean and deviation in inches,
 // mean and deviation of the logarithm of the weight in pounds, correlation.
-const CLUSTERS = [
+export const CLUSTERS = [
   ["M", 0.5, 69.18, 2.87, 5.14, 0.17, 0.42],
   ["F", 0.23, 63.11, 2.76, 5.06, 0.24, 0.41],
   ["F", 0.27, 64.36, 2.49, 4.86, 0.14, 0.44],

@@ -3,7 +3,7 @@
 import { sendJson } from "./api.js";
 import { find, latest, percent, say, wait } from "./dom.js";
 import { UNITS } from "./people.js";
-import { on, set, state } from "./store.js";
+import { on, remember, set, state } from "./store.js";
 
 const FEATURES = ["weight", "height"];
 const QUIET = 800; // ms without news, after which a screen reader hears the answer
@@ -31,7 +31,7 @@ const isSuperseded = () =>
   state.models.models.some(({ active, version }) => active && version !== state.version);
 
 function changeUnits(units) {
-  localStorage.setItem("units", units);
+  remember("localStorage", "units", units);
   const moved = FEATURES.map((name) => {
     const offset = UNITS[state.units][name].toOffset(state[name]);
     return [name, UNITS[units][name].fromOffset(offset)];

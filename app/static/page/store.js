@@ -1,19 +1,35 @@
 // The state of the page: one object, changed by `set` only, which tells who listens.
 
-import { ARTICLE_PEOPLE, UNITS } from "./people.js";
+import { UNITS } from "./people.js";
 
-const units = localStorage.getItem("units") === "metric" ? "metric" : "imperial";
+// A browser may forbid storage; then the page remembers until it is closed.
+export function recall(storage, name) {
+  try {
+    return window[storage].getItem(name);
+  } catch {
+    return null;
+  }
+}
+
+export function remember(storage, name, value) {
+  try {
+    window[storage].setItem(name, value);
+  } catch {
+    // forbidden, or full
+  }
+}
+
+const units = recall("localStorage", "units") === "metric" ? "metric" : "imperial";
 
 export const state = {
   units,
   weight: UNITS[units].weight.fromOffset(-7), // in the units shown
   height: UNITS[units].height.fromOffset(-3),
   version: null, // that answered last
-  people: ARTICLE_PEOPLE, // drawn as points
-  crowd: "", // who those are
+  crowds: JSON.parse(recall("sessionStorage", "crowds") ?? "{}"), // by dataset_sha256
   health: "ready",
   wanted: "", // why a key is asked for
-  key: sessionStorage.getItem("key") ?? "",
+  key: recall("sessionStorage", "key") ?? "",
   job: null,
   models: null, // the list of versions, with its generation
 };

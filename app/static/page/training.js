@@ -5,56 +5,70 @@ import { find, latest, make, say, wait } from "./dom.js";
 import { follow } from "./job.js";
 import { showMetrics } from "./metrics.js";
 import { ARTICLE_PEOPLE, readCsv, sampleCsv } from "./people.js";
-import { set } from "./store.js";
+import { remember, set, state } from "./store.js";
 
 const LARGE = 200_000; // bytes; more is not put into the text field
 const UPLOAD = 300_000; // ms
+const CROWDS = 8; // lists of people that are kept for the map
 const SETTINGS = ["hidden_units", "epochs", "learning_rate", "seed"];
 
 // Where the people come from: `content` is text or a file, null for the article's.
-let source = { name: "nobody yet", content: "", isStarted: false };
+let source = { name: "", content: "" };
 let idempotencyKey = newKey();
+let previewing = new AbortController();
 
 export function start() {
-  const text = find("csv");
+  const [text, form, noPeople] = [find("csv"), find("training"), find("source").textContent];
+  const use = (name, content) => {
+    source = { name, content };
+    say(find("source"), content === "" ? noPeople : `Training on ${name}.`);
+    if (content === "") showProblem({});
+    changed();
+  };
+  const choose = async (name, content) => {
+    const isFile = content instanceof File;
+    use(name, isFile && !content.size ? "" : content);
+    if (isFile && !content.size) say(find("source"), `${name} is empty.`);
+    const chosen = source;
+    if (isFile) content = content.size > LARGE ? "" : await content.text();
+    if (source === chosen) text.value = content ?? "";
+  };
   find("sample").addEventListener("click", () => choose("500 made-up people", sampleCsv(500)));
   find("article").addEventListener("click", () => choose("the article's four people", null));
   find("file").addEventListener("change", ({ target }) => {
-    if (target.files[0]) chooseFile(target.files[0]);
+    if (target.files[0]) choose(target.files[0].name, target.files[0]);
     target.value = ""; // the same file may be chosen again
   });
   text.addEventListener("input", () => use("the people in the field", text.value));
-  text.addEventListener("dragover", (event) => event.preventDefault());
-  text.addEventListener("drop", (event) => {
-    if (!event.dataTransfer.files[0]) return;
+  text.addEventListener("paste", (event) => {
+    const pasted = event.clipboardData.getData("text/plain");
+    if (pasted.length <= LARGE) return;
+    event.preventDefault(); // the field would stand still for seconds
+    choose("pasted text", new File([pasted], "pasted text"));
+  });
+  window.addEventListener("dragover", (event) => event.preventDefault());
+  window.addEventListener("drop", (event) => {
+    const [file] = event.dataTransfer.files;
+    if (!file) return;
+    event.preventDefault(); // the browser would open it in place of the page
+    choose(file.name, file);
+  });
+  form.addEventListener("submit", (event) => {
     event.preventDefault();
-    chooseFile(event.dataTransfer.files[0]);
+    train();
   });
-  find("training").addEventListener("submit", (event) => {
-    event.preventDefault();
-    if (event.target.reportValidity()) train();
-  });
-  find("training").addEventListener("change", ({ target }) => {
-    if (!target.name) return;
-    idempotencyKey = newKey();
-    source.isStarted = false;
-    preview();
+  const open = ({ target }) => target.closest("details")?.setAttribute("open", "");
+  form.addEventListener("invalid", open, true); // a fault out of sight has no bubble
+  form.addEventListener("change", ({ target }) => {
+    if (SETTINGS.includes(target.name)) changed();
+    else if (target.name) idempotencyKey = newKey();
   });
 }
 
-async function chooseFile(file) {
-  choose(file.name, file.size > LARGE ? file : await file.text());
-}
-
-function choose(name, content) {
-  find("csv").value = typeof content === "string" ? content : "";
-  use(name, content);
-}
-
-function use(name, content) {
-  source = { name, content, isStarted: false };
+function changed() {
   idempotencyKey = newKey();
-  say(find("source"), `Training on ${name}.`);
+  previewing.abort();
+  previewing = new AbortController();
   preview();
 }
 
@@ -63,7 +77,8 @@ function request(isDryRun) {
   const form = new FormData(find("training"));
   const given = (name) => form.get(name)?.trim();
   const changed = SETTINGS.filter(given).map((name) => [name, given(name)]);
-  const said = { promote: form.get("promote"), ...(given("note") && { note: given("note") }) };
+  const note = given("note") && { note: given("note") };
+  const said = isDryRun ? {} : { promote: form.get("promote"), ...note };
   const query = new URLSearchParams(isDryRun ? { dry_run: true } : {});
   if (source.content === null) {
     const config = Object.fromEntries(changed.map(([name, value]) => [name, Number(value)]));
@@ -74,20 +89,20 @@ function request(isDryRun) {
   return [`train?${query}`, { body: source.content, type: "text/csv" }];
 }
 
-function send([path, { body, type }], headers = {}) {
+function send([path, { body, type }], { headers, signal } = {}) {
   headers = { "Content-Type": type, ...headers };
-  return want(path, { method: "POST", body, headers, timeout: UPLOAD });
+  return want(path, { method: "POST", body, headers, signal, timeout: UPLOAD });
 }
 
 const preview = latest(async () => {
+  const { signal } = previewing; // which a newer preview aborts, and a start
   await wait(0.3); // somebody may be typing
-  if (source.content === "" || source.isStarted) return;
+  if (source.content === "" || signal.aborted) return;
   find("preview").setAttribute("aria-busy", "true");
   try {
-    const plan = await (await send(request(true))).json();
-    if (!source.isStarted) showPreview(plan); // which would be older news
+    showPreview(await (await send(request(true), { signal })).json());
   } catch (problem) {
-    if (!source.isStarted) showProblem(problem);
+    if (!signal.aborted) showProblem(problem);
   }
   find("preview").removeAttribute("aria-busy");
 });
@@ -100,15 +115,16 @@ async function train() {
   }
   const headers = { "Idempotency-Key": idempotencyKey };
   const tell = (text) => say(find("training-problem"), text);
-  find("train").disabled = source.isStarted = true;
+  previewing.abort();
+  find("train").disabled = true;
   try {
-    const job = await (await insist(() => send(request(false), headers), tell)).json();
+    const job = await (await insist(() => send(request(false), { headers }), tell)).json();
     showProblem(null);
     showMetrics(find("champion"), "", {}); // the job has its own
     idempotencyKey = newKey();
-    const people = content === null ? ARTICLE_PEOPLE : readCsv(await textOf(content));
-    set({ people, crowd: `people of job ${job.id}` });
     follow(job);
+    const people = content === null ? ARTICLE_PEOPLE : readCsv(await textOf(content));
+    keepCrowd(job.dataset_sha256, { people, name: `people of job ${job.id}` });
   } catch (problem) {
     showProblem(problem);
   }
@@ -117,15 +133,21 @@ async function train() {
 
 const textOf = (content) => (typeof content === "string" ? content : content.text());
 
+// A reload draws them, too, with a version that was trained on them.
+function keepCrowd(dataset, crowd) {
+  const crowds = Object.entries({ ...state.crowds, [dataset]: crowd }).slice(-CROWDS);
+  set({ crowds: Object.fromEntries(crowds) });
+  remember("sessionStorage", "crowds", JSON.stringify(state.crowds));
+}
+
 function showPreview(plan) {
-  const { rows, labels, split, conflicting_rows: conflicting, warnings, champion } = plan;
+  const { rows, labels, split, warnings, champion } = plan;
   showProblem(null);
   const facts = [
     ["people", rows.toLocaleString("en")],
     ["F and M", `${labels.F.toLocaleString("en")} and ${labels.M.toLocaleString("en")}`],
     ["trained on", split.training.toLocaleString("en")],
     ["held out", split.holdout.toLocaleString("en")],
-    ["conflicting rows", conflicting.toLocaleString("en")],
   ];
   find("facts").replaceChildren(
     ...facts.map(([term, fact]) => make("div", {}, make("dt", {}, term), make("dd", {}, fact))),
@@ -136,12 +158,12 @@ function showPreview(plan) {
 
 function showProblem(problem) {
   say(find("training-problem"), problem?.message ?? "");
-  find("faults").hidden = !problem?.errors.length;
+  find("faults").hidden = !problem?.errors?.length;
   find("fault-rows").replaceChildren(
     ...(problem?.errors ?? []).map(({ row, column, pointer, parameter, detail }) =>
       make("tr", {},
         make("td", {}, row ?? "–"),
-        make("td", {}, column ?? parameter ?? pointer ?? "–"),
+        make("td", {}, column ?? parameter ?? pointer?.split("/").pop() ?? "–"),
         make("td", {}, detail),
       ),
     ),

@@ -6,7 +6,7 @@ import { on, set, state } from "./store.js";
 
 const MILLISECONDS = 4000;
 
-let shown = "";
+const rows = new Map(); // by version: the element, and the news that it tells
 
 export function start() {
   const refresh = poll(load, MILLISECONDS);
@@ -21,15 +21,31 @@ async function load() {
     say(find("versions-problem"), "");
     set({ models });
   } catch (problem) {
-    say(find("versions-problem"), `The list is not to be had: ${problem.message}`);
+    say(find("versions-problem"), `The versions cannot be listed now: ${problem.message}`);
   }
 }
 
+const serving = () => state.models.models.find(({ active }) => active)?.version;
+
+// What did not change stays, with its focus; and so does an open question.
 function show() {
-  const news = JSON.stringify(state.models);
-  if (news === shown) return; // buttons keep their focus
-  shown = news;
-  find("version-rows").replaceChildren(...state.models.models.map(row));
+  const body = find("version-rows");
+  const fresh = state.models.models.map((model) => {
+    const news = JSON.stringify([model, model.version < serving()]);
+    const old = rows.get(model.version);
+    if (old?.news === news || old?.element.querySelector(".asking")) return old.element;
+    const element = row(model);
+    const isFocused = old?.element.contains(document.activeElement);
+    old?.element.replaceWith(element);
+    if (isFocused) element.querySelector("button")?.focus();
+    rows.set(model.version, { news, element });
+    return element;
+  });
+  for (const element of [...body.children]) if (!fresh.includes(element)) element.remove();
+  fresh.forEach((element, index) => {
+    const there = body.children[index];
+    if (there !== element) body.insertBefore(element, there ?? null);
+  });
 }
 
 const time = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "short" });
@@ -53,12 +69,12 @@ const button = (text, click, attributes = {}) =>
 
 // A button that asks first, about the list that the person sees.
 function offer(version) {
-  const serving = state.models.models.find(({ active }) => active)?.version;
-  const { generation } = state.models;
-  const verb = version < serving ? "Roll back" : "Activate";
+  const verb = version < serving() ? "Roll back" : "Activate";
   const label = { "aria-label": `${verb} to version ${version}` };
   const opener = button(verb, () => {
-    const text = `Let version ${version} serve${serving ? ` in place of ${serving}` : ""}? `;
+    const { generation } = state.models;
+    const place = serving() ? ` in place of ${serving()}` : "";
+    const text = `Let version ${version} serve${place}? `;
     const yes = button("Yes", () => activate(version, generation), { class: "primary" });
     const no = button("No", () => {
       question.replaceWith(opener);
@@ -85,7 +101,8 @@ async function activate(version, generation) {
     const isStale = problem.status === 412;
     say(find("activated"), isStale ? STALE : `Nothing was changed: ${problem.message}`);
   }
-  shown = ""; // the question goes
+  rows.get(version).news = "";
+  rows.get(version).element.querySelector(".asking").remove(); // the row is made anew
   await load();
   show();
   find("activated").focus();
