@@ -141,6 +141,7 @@ def test_readme_names_the_setting(name: str) -> None:
     "page",
     [
         "README.md",
+        "SECURITY.md",
         "benchmarks/README.md",
         "docs/architecture.md",
         "docs/interop.md",
