@@ -3,7 +3,7 @@
 import asyncio
 from typing import TYPE_CHECKING, Annotated, Final
 
-from fastapi import Header, Path, Request, Response
+from fastapi import Header, Request, Response
 
 from app import __version__, api_train, bodies, page, prediction, views
 from app.bodies import RawRequest
@@ -204,9 +204,7 @@ async def index(
 
 
 @public.get("/problems/{slug}")
-async def problem(
-    slug: Annotated[str, Path(examples=["invalid"])],
-) -> views.ProblemKind:
+async def problem(slug: str) -> views.ProblemKind:
     """Explain a kind of problem."""
     if slug not in BY_SLUG:
         raise NoPageError("there is no such problem")

@@ -19,7 +19,7 @@ else:
     offline, online = lazily("app.offline"), lazily("app.online")
     predicting, terminal = lazily("app.predicting"), lazily("app.terminal")
 
-PERSON_OPTIONS: Final = {name for units in ALL_UNITS for name in units.columns}
+PAIRS: Final = [{*units.columns} for units in ALL_UNITS]
 
 cli = typer.Typer(
     name="offsetnet",
@@ -163,10 +163,12 @@ def predict_command(
     person = {
         name: value
         for name, value in context.params.items()
-        if value is not None and name in PERSON_OPTIONS
+        if value is not None and name in set().union(*PAIRS)
     }
     if bool(person) == (file is not None):
         terminal.usage("give either a FILE or a weight and a height")
+    if len(person) > 1 and person.keys() not in PAIRS:
+        terminal.usage("give a weight and a height of one pair")
     if file is not None and as_json:
         terminal.usage("--json is for one person; a FILE is answered as CSV")
     if weights is not None and server is not None:

@@ -75,6 +75,7 @@ class _Settings:
         key: str | bytes | None = None,
         timeout: float = 60.0,
         patience: float = 60.0,
+        on_wait: Callable[[ClientError], None] = lambda _: None,
     ) -> None:
         """Make it; nothing is connected yet, and the environment is not read.
 
@@ -83,11 +84,12 @@ class _Settings:
             key: An admin key, or for what only reads a predict key.
             timeout: Seconds that each step of an exchange may take.
             patience: Seconds without any sign of life after which to follow no job.
+            on_wait: Called with a failure that may pass, before asking again.
 
         Raises:
             ValueError: The address or the key cannot be used.
         """
-        self._patience = patience
+        self._patience, self._on_wait = patience, on_wait
         self._stream_timeout = httpx.Timeout(timeout, read=SILENCE_SECONDS)
         self._options: Mapping[str, Any] = {
             "base_url": address(base_url),
@@ -189,7 +191,7 @@ class Client(_Settings):
             raise UnreachableError("the event stream ended before the job")
 
     def _ask(self, call: Call[R]) -> R:
-        patience = Patience(call.seconds)
+        patience = Patience(call.seconds, self._on_wait)
         while True:
             try:
                 with translated():
@@ -292,7 +294,7 @@ class AsyncClient(_Settings):
             raise UnreachableError("the event stream ended before the job")
 
     async def _ask(self, call: Call[R]) -> R:
-        patience = Patience(call.seconds)
+        patience = Patience(call.seconds, self._on_wait)
         while True:
             try:
                 with translated():

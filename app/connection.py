@@ -1,14 +1,15 @@
 """The command line's connection to a server: its keys, and what is refused."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 
 from pydantic import ValidationError
 
 from app.client import Client
-from app.protocol import ClientError, ProblemError
+from app.protocol import ClientError, ProblemError, address
 from app.settings import Settings, describe
-from app.terminal import fail, usage
+from app.terminal import fail, notices, usage
 from app.views import FieldError
 
 
@@ -24,7 +25,9 @@ def connection(server: str, *, only_predicts: bool = False) -> Iterator[Client]:
         try:
             yield client
         except ProblemError as error:
-            fail(str(error), *map(_where, error.errors))
+            is_elsewhere = error.status == HTTPStatus.NOT_FOUND and _has_path(server)
+            place = f"{server}: " if is_elsewhere or not error.code else ""
+            fail(f"{place}{error}", *map(_where, error.errors))
         except ClientError as error:
             fail(f"{server}: {error}")
 
@@ -37,9 +40,27 @@ def _client(server: str, *, only_predicts: bool) -> Client:
     admin, predict = settings.all_admin_keys(), settings.all_predict_keys()
     keys = (*predict, *admin) if only_predicts else (*admin, *predict)
     try:
-        return Client(server, key=keys[0] if keys else None)
+        key = keys[0] if keys else None
+        return Client(server, key=key, on_wait=_telling_once(server))
     except ValueError as error:
         usage(str(error))
+
+
+def _telling_once(server: str) -> Callable[[ClientError], None]:
+    """Return what says, when there is a first wait, whom it is for."""
+    waits: list[ClientError] = []
+
+    def tell(error: ClientError) -> None:
+        if not waits:
+            notices.print(f"waiting for {server}", markup=False)
+        waits.append(error)
+
+    return tell
+
+
+def _has_path(server: str) -> bool:
+    """Whether the address may be wrong about where on its host the service is."""
+    return address(server).path != "/"
 
 
 def _where(fault: FieldError) -> str:

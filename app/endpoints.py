@@ -47,7 +47,7 @@ async def _service(request: HTTPConnection) -> Service:
 
 
 TheService = Annotated[Service, Depends(_service)]
-Number = Annotated[int, BeforeValidator(plain_number), Path(ge=1, examples=[1])]
+Number = Annotated[int, BeforeValidator(plain_number), Path(ge=1)]
 
 _empty: Final = cache(lambda schema: schema())
 

@@ -47,6 +47,18 @@ def check_regular(path: Path) -> None:
         raise OSError(errno.EINVAL, "Not a regular file")
 
 
+def check_writable(path: Path) -> None:
+    """Refuse what cannot be written, before there is anything to write.
+
+    Raises:
+        OSError: It is a folder, or its own folder takes no file.
+    """
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    with tempfile.TemporaryFile(dir=path.parent):
+        pass
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Replace a file as a whole, so that no crash leaves half of it.
 

@@ -2,7 +2,13 @@
 
 from pathlib import Path
 
-from app.files import check_regular, read_bounded, read_csv, write_atomically
+from app.files import (
+    check_regular,
+    check_writable,
+    read_bounded,
+    read_csv,
+    write_atomically,
+)
 from app.terminal import fail
 from model import (
     MAX_ARTIFACT_BYTES,
@@ -56,6 +62,18 @@ def read_verified(path: Path) -> tuple[Artifact, bytes]:
         return load(content), content
     except ArtifactError as error:
         fail(f"{path}: {error}")
+    except OSError as error:
+        fail(f"{path}: {error.strerror}")
+
+
+def check_output(path: Path | None) -> None:
+    """Refuse a file that cannot be written, before hours of training are lost."""
+    if path is None:
+        return
+    if not path.parent.is_dir():
+        fail(f"{path.parent}: not a folder")
+    try:
+        check_writable(path)
     except OSError as error:
         fail(f"{path}: {error.strerror}")
 

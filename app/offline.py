@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Final
 
 from app import terminal
-from app.inputs import read_table, read_verified, write
-from app.schemas import ConfigChanges
+from app.inputs import check_output, read_table, read_verified, write
 from app.terminal import Outputs, fail, notices, output, print_json
+from app.training_settings import ConfigChanges
 from model import (
     ARTICLE_CONFIG,
     ARTICLE_PEOPLE,
@@ -26,8 +26,7 @@ ARTICLE_STEP: Final = 10  # epochs between two of the article's lines
 def train_file(path: Path | None, changes: ConfigChanges, outputs: Outputs) -> None:
     """Train on a CSV, or without one on the article's people, and show the result."""
     save_to, draw_curve, as_json = outputs
-    if save_to and not save_to.parent.is_dir():
-        fail(f"{save_to.parent}: not a folder")  # before hours of training are lost
+    check_output(save_to)
     is_article = path is None
     data = ARTICLE_PEOPLE if path is None else _read_people(path)
     defaults = ARTICLE_CONFIG if is_article else TrainingConfig()

@@ -9,9 +9,9 @@ from rich.text import Text
 from app.bodies import MAX_CSV_BYTES
 from app.client import Client
 from app.connection import connection
-from app.inputs import read_content, write
+from app.inputs import check_output, read_content, write
 from app.protocol import ClientError
-from app.schemas import ConfigChanges, TrainQuery
+from app.schemas import TrainQuery
 from app.terminal import (
     Outputs,
     describe_losses,
@@ -21,16 +21,41 @@ from app.terminal import (
     output,
     progress_bar,
 )
+from app.training_settings import ConfigChanges
 from app.views import ActiveModel, Comparison, Job, Metrics, Model
 
-COLUMNS: Final = ("version", "", "created (UTC)", "rows", "mse", "accuracy")
+COLUMNS: Final = {  # each with its width at least, however narrow the terminal is
+    "version": 7,
+    "": 8,
+    "created (UTC)": 16,
+    "rows": 4,
+    "mse": 6,
+    "accuracy": 8,
+}
+NOTE_WIDTH: Final = 16
+REASONS: Final = {
+    "not-better": "the new version's error was more than OFFSETNET_GATE_TOLERANCE "
+    "times that of the active one",
+    "too-few-rows": "fewer than 20 rows never replace a version that was trained on "
+    "more",
+    "no-holdout": "holdout was 0, or left nobody out, so there was nothing to compare "
+    "on",
+    "diverged": "a loss or weight was no longer finite; nothing was stored",
+    "timeout": "it ran longer than OFFSETNET_TRAINING_SECONDS",
+    "stalled": "it computed nothing for OFFSETNET_STALL_SECONDS, in each of its tries: "
+    "a deadlock",
+    "out-of-memory": "it needed more than OFFSETNET_TRAINING_MEMORY_BYTES",
+    "killed": "its runner's process died in each of its tries; where it was the kernel "
+    "for want of memory, its log says so",
+    "lost": "its machine fell silent in the last of its tries",
+    "error": "a bug; the runner's log has the traceback",
+}
 
 
 def train(server: str, path: Path | None, query: TrainQuery, outputs: Outputs) -> None:
     """Train on a CSV, or without one on the article's people, and show the result."""
     save_to, draw_curve, as_json = outputs
-    if save_to and not save_to.parent.is_dir():
-        fail(f"{save_to.parent}: not a folder")
+    check_output(save_to)
     content = None if path is None else read_content(path, MAX_CSV_BYTES)
     with connection(server) as client:
         job = _watch(client, _submit(client, content, query), server)
@@ -39,7 +64,7 @@ def train(server: str, path: Path | None, query: TrainQuery, outputs: Outputs) -
         if as_json:
             output.print_json(job.model_dump_json())
         if job.state != "succeeded":
-            fail(_headline(job))
+            fail(*_headlines(job))
         if not as_json:
             _show_job(job)
         if save_to and job.model_version:
@@ -53,8 +78,11 @@ def list_models(server: str, *, as_json: bool) -> None:
     if as_json:
         output.print_json(listed.model_dump_json())
         return
-    columns = [Column(name, no_wrap=True) for name in COLUMNS]
-    table = Table(*columns, Column("note", overflow="fold"), box=None, pad_edge=False)
+    columns = [
+        *(Column(name, no_wrap=True, min_width=n) for name, n in COLUMNS.items()),
+        Column("note", overflow="fold", min_width=NOTE_WIDTH),
+    ]
+    table = Table(*columns, box=None, pad_edge=False)
     for model in listed.models:
         table.add_row(*_cells(model, active.previous))
     output.print(table)
@@ -118,14 +146,17 @@ def _standing(job: Job) -> str:
     return describe_losses(job.train_loss, job.holdout_loss)
 
 
-def _headline(job: Job) -> str:
+def _headlines(job: Job) -> list[str]:
+    """Say how a job ended, and what its reason means."""
     reason = f" ({job.reason})" if job.reason else ""
     version = f", version {job.model_version}" if job.model_version else ""
-    return f"job {job.id}: {job.outcome or job.state}{reason}{version}"
+    line = f"job {job.id}: {job.outcome or job.state}{reason}{version}"
+    return [line, *filter(None, [REASONS.get(job.reason or "")])]
 
 
 def _show_job(job: Job) -> None:
-    output.print(_headline(job))
+    for line in _headlines(job):
+        output.print(line)
     for warning in job.warnings:
         notices.print(f"warning: {warning}", markup=False)
     if job.metrics:

@@ -51,8 +51,7 @@ _BATCH_CSV: Final = "weight_lb,height_in\n128,63\n155,68\n"
 _TRAIN_CSV: Final = (
     "weight_lb,height_in,label\n133,65,F\n160,72,M\n152,70,M\n120,60,F\n"
 )
-
-
+_PARAMETERS: Final = {"job_id": 1, "version": 1, "slug": "invalid", "If-Match": "*"}
 _SCHEMA_KEYS: Final = {
     "type",
     "enum",
@@ -199,7 +198,10 @@ def document(app: FastAPI) -> dict[str, Any]:
 
 
 def _complete(operation: dict[str, Any]) -> None:
-    """Give an operation its answer's example, and problems for FastAPI's errors."""
+    """Give an operation its examples, and problems for FastAPI's errors."""
+    for parameter in operation.get("parameters", ()):
+        if parameter["name"] in _PARAMETERS:
+            parameter["example"] = _PARAMETERS[parameter["name"]]
     responses = operation["responses"]
     responses.pop("422", None)
     responses["default"] = {

@@ -8,7 +8,7 @@ ClientError
 
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final, TypeVar
 
@@ -77,9 +77,16 @@ class ProblemError(ClientError):
 class Patience:
     """How long to go on trying without any sign of life, and when to try next."""
 
-    def __init__(self, seconds: float) -> None:
-        """Start now."""
-        self._seconds = seconds
+    def __init__(
+        self, seconds: float, on_wait: Callable[[ClientError], None] = lambda _: None
+    ) -> None:
+        """Start now.
+
+        Args:
+            seconds: Without any sign of life.
+            on_wait: Called with what may pass, before each wait for it.
+        """
+        self._seconds, self._on_wait = seconds, on_wait
         self.renew()
 
     def renew(self) -> None:
@@ -106,6 +113,7 @@ class Patience:
         if not error.is_temporary or time.monotonic() + seconds > self._end:
             raise error
         self._pause = min(2 * self._pause, LONGEST_PAUSE)
+        self._on_wait(error)
         return seconds
 
     @property

@@ -5,9 +5,7 @@ of a key that stands twice the last wins. A person is written in one of three sh
 told apart by their keys.
 """
 
-import json
 import re
-from dataclasses import fields, replace
 from functools import cached_property
 from typing import Annotated, Any, Final, Generic, Literal, TypeVar
 
@@ -25,20 +23,13 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict
 
-from model import (
-    ARTICLE_CONFIG,
-    IMPERIAL,
-    METRIC,
-    OFFSETS,
-    TrainingConfig,
-    Units,
-)
+from app.training_settings import PATIENCE, STRICT, ConfigChanges, Patience
+from model import IMPERIAL, METRIC, OFFSETS, Units
 
 MAX_INTEGER: Final = 2**31 - 1
 MAX_INSTANCES: Final = 1_000
 MAX_ROWS: Final = 1_000_000  # of a CSV to train on
 MAX_EXAMPLES: Final = 6_500  # more do not fit into the bytes that JSON may have
-STRICT: Final = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
 def _number(units: Units, index: int, description: str) -> Any:
@@ -109,19 +100,9 @@ class Batch(TypedDict, Generic[PersonT]):
     instances: Annotated[list[PersonT], Field(min_length=1, max_length=MAX_INSTANCES)]
 
 
-def _setting(name: str, **bounds: Any) -> Any:
-    """Describe a training setting that keeps its default unless given."""
-    article, data = getattr(ARTICLE_CONFIG, name), getattr(TrainingConfig(), name)
-    text = f"default {json.dumps(data)}; {json.dumps(article)} for the article's people"
-    return Field(default=None, description=text, **bounds)
-
-
 def _null(value: object) -> object:
     """Let a query parameter say null."""
     return None if value == "null" else value
-
-
-Patience = Annotated[int, Field(ge=1, le=10_000)] | None
 
 
 def plain_number(text: str) -> str:
@@ -135,34 +116,11 @@ def _printable(note: str) -> str:
     return note
 
 
-class ConfigChanges(BaseModel):
-    """Training settings that differ from the defaults."""
-
-    model_config = STRICT
-
-    hidden_units: int = _setting("hidden_units", ge=1, le=64)
-    loss: Literal["mse", "bce"] = _setting("loss")
-    learning_rate: float = _setting("learning_rate", gt=0, le=1, allow_inf_nan=False)
-    momentum: float = _setting("momentum", ge=0, lt=1, allow_inf_nan=False)
-    batch_size: int = _setting("batch_size", ge=1, le=1_000_000)
-    epochs: int = _setting("epochs", ge=1, le=10_000)
-    patience: Patience = _setting("patience")
-    standardize: bool = _setting("standardize")
-    shuffle: bool = _setting("shuffle")
-    holdout: float = _setting("holdout", ge=0, le=0.5, allow_inf_nan=False)
-    seed: int = _setting("seed", ge=0, le=2**32 - 1)
-
-    def apply_to(self, config: TrainingConfig) -> TrainingConfig:
-        """Return the configuration with what was given in place of its own."""
-        names = {field.name for field in fields(config)} & self.model_fields_set
-        return replace(config, **{name: getattr(self, name) for name in names})
-
-
 Promote = Annotated[
     Literal["if_better", "always", "never"],
     Field(
-        description="whether the new version shall serve: if it is about as good as "
-        "the active one or better, always, or never; default if_better"
+        description="whether the new version shall serve: if_better (it is about as "
+        "good as the active one, or better), always or never; default if_better"
     ),
 ]
 Note = Annotated[str, Field(max_length=200), AfterValidator(_printable)]
@@ -196,7 +154,7 @@ class DryRunQuery(BaseModel):
 class TrainQuery(ConfigChanges, DryRunQuery):
     """How to train on the people of a CSV, as query parameters."""
 
-    patience: Annotated[Patience, BeforeValidator(_null)] = _setting("patience")
+    patience: Annotated[Patience, BeforeValidator(_null)] = PATIENCE
     promote: Promote = "if_better"
     note: Note | None = _NOTE
 

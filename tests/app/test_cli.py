@@ -25,6 +25,7 @@ from app.files import write_atomically
 from model import ARTICLE_CONFIG, SHIPPED_SHA256, load, load_shipped
 
 COMMANDS: Final = ["serve", "train", "predict", "models", "sample", "runner"]
+PROGRAM: Final = f"{sys.executable} -m app"
 HEADER: Final = "weight_lb,height_in,label\n"
 
 
@@ -308,6 +309,59 @@ def test_the_commands_are_listed(folder: Path) -> None:
 
 def test_the_version_is_told(folder: Path) -> None:
     assert re.fullmatch(r"\d+\.\d+\.\d+\n", run(folder, "--version").stdout)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param("sample 100000", id="a long sample"),
+        pytest.param("sample 5", id="a short sample"),
+        pytest.param("predict unlabelled.csv", id="rows"),
+        pytest.param("models verify article.safetensors", id="a table"),
+        pytest.param("--version", id="version"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("output", "reason"),
+    [
+        pytest.param(">/dev/full", "No space left on device", id="full"),
+        pytest.param(">&-", "Bad file descriptor", id="closed"),
+    ],
+)
+@pytest.mark.usefixtures("article")
+def test_output_that_cannot_be_written_is_told_of_in_one_line(
+    folder: Path, command: str, output: str, reason: str
+) -> None:
+    done = _run_in_shell(folder, f"{PROGRAM} {command} {output}")
+
+    assert (done.returncode, done.stderr) == (1, f"offsetnet: {reason}\n")
+
+
+@pytest.mark.parametrize("rows", [5, 100_000])
+def test_a_reader_that_has_had_enough_is_no_failure(folder: Path, rows: int) -> None:
+    done = _run_in_shell(folder, f"{PROGRAM} sample {rows} | head -n 1")
+
+    assert (done.stdout, done.stderr) == (HEADER, "")
+
+
+def test_a_reader_that_reads_nothing_is_no_failure(folder: Path) -> None:
+    done = _run_in_shell(folder, f"{PROGRAM} sample 5 | true")
+
+    assert (done.stdout, done.stderr) == ("", "")
+
+
+def _run_in_shell(folder: Path, command: str) -> subprocess.CompletedProcess[str]:
+    """Run a line, with output that is buffered as a shell's user has it."""
+    kept = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
+    return subprocess.run(
+        ["/bin/bash", "-c", command],
+        cwd=folder,
+        env={**kept, "PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
 
 
 def test_a_port_in_use_ends_the_server(folder: Path) -> None:

@@ -162,6 +162,22 @@ def test_an_output_that_cannot_be_written_is_told_of(
     assert {one.name for one in tmp_path.iterdir()} == {"folder", people.name}
 
 
+@pytest.mark.parametrize(
+    ("output", "reason"),
+    [("folder", "{}: Is a directory"), ("/proc/weights", "/proc/weights: .+")],
+)
+def test_an_output_is_looked_at_before_anything_is_read(
+    tmp_path: Path, output: str, reason: str
+) -> None:
+    (tmp_path / "folder").mkdir()
+    path = tmp_path / output
+
+    result = _call("train", tmp_path / "nowhere.csv", "--output", path)
+
+    assert result.exit_code == 1
+    assert re.fullmatch(reason.format(re.escape(str(path))) + "\n", result.stderr)
+
+
 def test_an_output_is_replaced_as_a_whole(tmp_path: Path, people: Path) -> None:
     path = tmp_path / "weights.safetensors"
     path.write_bytes(b"x" * 100_000)

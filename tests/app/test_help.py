@@ -15,6 +15,7 @@ import typer
 from typer.testing import CliRunner
 
 from app.cli import cli
+from app.training_settings import ConfigChanges
 from tests.app.processes import only_child
 from tests.server import Server
 
@@ -118,6 +119,34 @@ def test_no_example_is_broken_by_the_terminal(command: str) -> None:
 
     marks = ("offsetnet", "OFFSETNET", "`", "Examples:", "Where", "then", "or")
     assert all(line.startswith(marks) for line in lines)
+
+
+@pytest.mark.parametrize("name", ConfigChanges.model_fields)
+def test_a_training_setting_says_what_it_does_and_its_range(name: str) -> None:
+    described = ConfigChanges.model_json_schema()["properties"][name]
+
+    what, _, default = described["description"].partition("; default ")
+
+    assert len(re.findall("[a-z]{2,}", what)) >= 3
+    assert default
+    kinds = described.get("anyOf", [described])
+    bounds = [one[key] for one in kinds for key in one if "imum" in key.lower()]
+    choices = [choice for one in kinds for choice in one.get("enum", [])]
+    choices += {"boolean": ["true", "false"]}.get(kinds[0].get("type"), [])
+    known = {f"{value:.10g}" for value in bounds}
+    assert known | {*choices} <= {*re.findall(r"[\d.]*\d|[a-z]+", what)}
+    assert known or choices
+
+
+def test_the_help_of_train_has_the_settings_as_the_document_has_them() -> None:
+    text = " ".join(re.sub("[│╭╰─╮╯]", " ", show_help("train")).split())
+
+    missing = [
+        name
+        for name, field in ConfigChanges.model_fields.items()
+        if f"> {field.description}" not in text
+    ]
+    assert missing == []
 
 
 def test_the_first_help_says_where_to_begin() -> None:

@@ -14,6 +14,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from app.cli import cli
+from app.online import REASONS
 from app.views import Job
 from model import SHIPPED_SHA256, load, load_shipped
 from tests.app.test_client import BRISK, answer, problem, scripted
@@ -157,7 +158,31 @@ def test_a_job_that_fails_ends_with_1(service: Server, tmp_path: Path) -> None:
 
     job = json.loads(result.stdout)
     assert (result.exit_code, job["reason"]) == (1, "timeout")
-    assert result.stderr == f"job {job['id']}: failed (timeout)\n"
+    assert result.stderr.splitlines() == [
+        f"job {job['id']}: failed (timeout)",
+        "it ran longer than OFFSETNET_TRAINING_SECONDS",
+    ]
+
+
+def test_a_version_that_does_not_serve_says_why(service: Server) -> None:
+    result = _call(service, "train", "--epochs", "20")
+
+    assert result.exit_code == 0
+    headline, reason, *_ = result.stdout.splitlines()
+    assert re.fullmatch(r"job \d+: kept \(too-few-rows\), version \d+", headline)
+    assert reason == (
+        "fewer than 20 rows never replace a version that was trained on more"
+    )
+
+
+def test_the_page_for_operators_gives_the_same_reasons() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+
+    rows = re.findall(
+        r"^\| `([a-z-]+)` \| (?:succeeded; )?(.+) \|$", text, re.MULTILINE
+    )
+
+    assert {reason: what.replace("`", "") for reason, what in rows} == REASONS
 
 
 def test_what_the_server_refuses_is_listed_by_row(
@@ -254,6 +279,12 @@ def test_an_output_that_cannot_be_written_is_told_of(
     assert result.stderr.startswith(f"{tmp_path}/")
 
 
+def test_an_output_is_looked_at_before_a_server_is_asked(tmp_path: Path) -> None:
+    result = _call("http://127.0.0.1:1", "train", "--output", tmp_path)
+
+    assert (result.exit_code, result.stderr) == (1, f"{tmp_path}: Is a directory\n")
+
+
 def test_a_wrong_key_is_told_of(service: Server) -> None:
     arguments = ["train", "--server", f"http://127.0.0.1:{service.port}"]
 
@@ -347,6 +378,20 @@ def test_the_versions_are_listed_newest_first(service: Server) -> None:
         *("active", "2000"),
         *("previous", "4"),
     )
+
+
+def test_the_list_keeps_its_columns_on_a_narrow_terminal(service: Server) -> None:
+    url = f"http://127.0.0.1:{service.port}"
+
+    result = CliRunner(env={**KEYS, "COLUMNS": "40"}).invoke(
+        cli, ["models", "list", "--server", url]
+    )
+
+    header, *lines = result.stdout.splitlines()
+    names = ["version", "created (UTC)", "rows", "mse", "accuracy", "note"]
+    assert re.split(" {2,}", header.strip()) == names
+    day = r"\d{4}-\d\d-\d\d \d\d:\d\d"
+    assert re.match(rf"1 +previous +{day} +4 +0\.\d{{4}} +1\.0000", lines[-1])
 
 
 def test_a_note_is_shown_as_it_was_written(service: Server) -> None:

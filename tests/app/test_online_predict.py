@@ -151,6 +151,16 @@ def test_a_wrong_key_is_told_of(url: str) -> None:
         pytest.param([*EMILY, "--weights", "x"], "either --weights or", id="weights"),
         pytest.param(["--weight-lb=0", "--height-in=63"], "--weight-lb", id="bound"),
         pytest.param(["--weight-lb=1"], "--height-in: Field required", id="half"),
+        pytest.param(
+            ["--weight-lb=128", "--height-cm=63"],
+            "give a weight and a height of one pair",
+            id="two pairs",
+        ),
+        pytest.param(
+            ["--weight-lb=128", "--height-in=63", "--height-cm=160"],
+            "give a weight and a height of one pair",
+            id="one and a half",
+        ),
         pytest.param([], "either a FILE or", id="nobody"),
         pytest.param(["x.csv", "--json"], "--json is for one person", id="json"),
     ],
@@ -174,14 +184,28 @@ def test_a_faulty_file_is_told_of_as_without_a_server(url: str, tmp_path: Path) 
     assert there.stderr == f"{path}: row 2, height_in: expected a number\n"
 
 
-def test_a_server_that_is_not_there_is_told_of_in_one_line() -> None:
+def test_a_server_that_is_not_there_is_waited_for_and_told_of() -> None:
     result = _call(*EMILY, "--server", "http://127.0.0.1:1")
 
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr.startswith(
-        "http://127.0.0.1:1: the server cannot be reached: "
-    )
-    assert result.stderr.count("\n") == 1
+    waiting, reason = result.stderr.splitlines()
+    assert waiting == "waiting for http://127.0.0.1:1"
+    assert reason.startswith("http://127.0.0.1:1: the server cannot be reached: ")
+
+
+def test_an_address_where_nothing_is_is_named(url: str) -> None:
+    result = _call(*EMILY, "--server", f"{url}/nope")
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == f"{url}/nope: Nothing is here (404 not-found)\n"
+
+
+def test_a_server_of_another_kind_is_named() -> None:
+    with scripted(answer(404, "<html>", media_type="text/html")) as (server, _):
+        result = _call(*EMILY, "--server", server.url)
+
+    assert result.exit_code == 1
+    assert result.stderr == f"{server.url}: Said (404)\n"
 
 
 @pytest.mark.parametrize("is_online", [False, True], ids=["local", "server"])

@@ -228,6 +228,16 @@ def test_the_examples_of_a_protocol_s_parameters_lead_somewhere(
     assert status == (200 if "get" in DOCUMENT["paths"][path] else 405)
 
 
+@pytest.mark.parametrize("key", OPERATIONS, ids=" ".join)
+def test_every_required_parameter_has_an_example(key: tuple[str, str]) -> None:
+    parameters = OPERATIONS[key].get("parameters", ())
+
+    needed = [one for one in parameters if one.get("required")]
+
+    assert [one["name"] for one in needed if "example" not in one] == []
+    assert len(needed) >= key[1].count("{")
+
+
 def _parameters_of(operation: dict[str, Any]) -> dict[str, str]:
     """Return the examples of an operation's parameters in the path."""
     return {
