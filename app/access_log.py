@@ -45,6 +45,7 @@ class AccessLog:
             await self._app(scope, receive, send)
             return
         watch = _Watch(receive, send)
+        scope["state"].pop("cycle", None)  # every answer passes by here
         try:
             await self._app(scope, watch.receive, watch.send)
         finally:

@@ -5,6 +5,7 @@ import logging
 import re
 import secrets
 from collections.abc import Iterable
+from http import HTTPStatus
 from time import perf_counter
 from typing import Any, Final
 
@@ -14,11 +15,12 @@ from starlette.routing import BaseRoute
 from starlette.types import Message, Receive, Scope, Send
 
 from app.auth import Guard, refuse_doubled
-from app.bodies import RawRequest
+from app.bodies import Json, RawRequest
 from app.errors import answer, is_bug
 from app.metrics import Metrics
 from app.prefix import with_prefix_once
 from app.routing import direct_endpoints
+from app.wire import answered_at_once
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +96,9 @@ class ObservedApp(FastAPI):
             await self._route(routed, receive, _Sender(send, extra), came)
             return
         response.raw_headers += extra
-        await response(scope, receive, send)
+        is_usual = isinstance(response, Json) and response.status_code == HTTPStatus.OK
+        if not (is_usual and answered_at_once(state.get("cycle"), response)):
+            await response(scope, receive, send)
         seconds = perf_counter() - came
         self._metrics.count_request(block, response.status_code, seconds)
 

@@ -8,14 +8,14 @@ it came and a few comparisons.
 
 import logging
 import re
-import secrets
 from asyncio import TimerHandle, Transport
 from time import perf_counter
 from typing import Any, Final, NamedTuple, Self
 
 import httptools
-from starlette.requests import HTTPConnection
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import (
+    HttpToolsProtocol,
+)
 
 from app.errors import (
     HEAD_TOO_LARGE,
@@ -23,9 +23,9 @@ from app.errors import (
     TOO_MUCH_OVERHEAD,
     TOO_SLOW,
     Problem,
-    respond,
 )
 from app.settings import Settings
+from app.wire import refusal
 
 MAX_HEAD_BYTES: Final = 16 * 1024
 MAX_HEADERS: Final = 64
@@ -90,7 +90,6 @@ class BoundedProtocol(HttpToolsProtocol):
         self._began = self._heard = self._flowed = perf_counter()
         self._size = self._head_bytes = self._body_bytes = self._overhead = 0
         self._unsent, self._is_refused = 0, False
-        self._is_shared = False  # whether this read has parts of several requests
         self._refusal: Problem | None = None  # until it is sent
         self._looking: TimerHandle = self.loop.call_later(LOOK_SECONDS, self._look)
 
@@ -107,8 +106,7 @@ class BoundedProtocol(HttpToolsProtocol):
         before, heard, cycle = self.scope, self._heard, self.cycle
         is_of_body = cycle is not None and cycle.more_body
         waiting_bytes = len(cycle.body) if is_of_body else 0
-        self._heard, self._size, self._is_shared = perf_counter(), len(data), is_of_body
-        self._unset_keepalive_if_required()
+        self._heard, self._size = perf_counter(), len(data)
         if not is_of_body and b"pgrade" in data:  # or the parser leaves out bodies
             data = _UPGRADE.sub(b"ignored", data)
         try:
@@ -119,10 +117,13 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         scope = self.scope
         if scope is None or "method" not in scope:
-            self._count_head(is_new=scope is not before)
+            is_alone = self.cycle is cycle and not is_of_body
+            self._count_head(is_new=scope is not before, is_alone=is_alone)
         elif scope is not before:
-            self._head_bytes = 0
-            scope["state"]["came"] = self._heard
+            state = scope["state"]
+            state["came"] = self._began = self._heard
+            state["cycle"] = self.cycle
+            self._head_bytes = self._body_bytes = self._overhead = 0
         elif is_of_body:
             self._count_body(len(cycle.body) - waiting_bytes)
         else:
@@ -138,19 +139,27 @@ class BoundedProtocol(HttpToolsProtocol):
             raise HeadTooLargeError
         if self._head_bytes + self._size > MAX_HEAD_BYTES < self._known_head_bytes():
             raise HeadTooLargeError
-        self._began, self._body_bytes, self._overhead = self._heard, 0, 0
-        self._is_shared = True
-        super().on_headers_complete()
+        HttpToolsProtocol.on_headers_complete(self)  # `super()` is slower
+
+    def on_response_complete(self) -> None:
+        """Go on with what was sent ahead; `_look` closes what stays silent."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            cycle, app = self.pipeline.pop()
+            self._start_asgi_task(cycle, app)
 
     def _known_head_bytes(self) -> int:
         fields = sum(len(name) + len(value) + 4 for name, value in self.headers)
         return len(self.url) + fields
 
-    def _count_head(self, *, is_new: bool) -> None:
-        """Count a head that has not ended; of its last header nothing is known."""
+    def _count_head(self, *, is_new: bool, is_alone: bool) -> None:
+        """Count a head that has not ended, by what is known of it in a shared read."""
         if is_new:
             self._began, self._head_bytes = self._heard, 1
-        self._head_bytes += self._known_head_bytes() if self._is_shared else self._size
+        self._head_bytes += self._size if is_alone else self._known_head_bytes()
         if self._head_bytes > MAX_HEAD_BYTES:
             self._refuse(HEAD_TOO_LARGE)
 
@@ -230,7 +239,11 @@ class BoundedProtocol(HttpToolsProtocol):
             pass  # the next look comes back to it
         else:
             if cycle is None or cycle.response_complete or not cycle.response_started:
-                self.transport.write(self._content(self._refusal))
+                self.transport.write(
+                    refusal(
+                        self._refusal, self.scope, self.server_state.default_headers
+                    )
+                )
             self._refusal = None
             if self.transport.can_write_eof():
                 self.transport.write_eof()
@@ -240,24 +253,6 @@ class BoundedProtocol(HttpToolsProtocol):
         self._size += len(data)
         if self._size > MAX_IGNORED_BYTES:
             self.transport.abort()
-
-    def _content(self, problem: Problem) -> bytes:
-        """Return the answer; it has the request's id where there was a request."""
-        known = self.scope or {}
-        request_id = known.get("state", {}).get("request_id")
-        request_id = request_id or secrets.token_hex(8).encode()
-        scope = {"path": "", **known, "type": "http"}
-        scope["state"] = {"request_id": request_id}
-        response = respond(HTTPConnection(scope), problem, problem.title)
-        headers = (
-            *self.server_state.default_headers,
-            *response.raw_headers,
-            (b"x-request-id", request_id),
-            (b"x-content-type-options", b"nosniff"),
-            (b"connection", b"close"),
-        )
-        lines = b"".join(b"%s: %s\r\n" % header for header in headers)
-        return b"%s%s\r\n%s" % (STATUS_LINE[problem.status], lines, response.body)
 
     def _tell(self, problem: Problem) -> None:
         """Count it, and write one line for all within some seconds."""
