@@ -14,7 +14,7 @@ from app.settings import Settings
 from tests.app.answers import EMILY, assert_problem
 from tests.app.processes import only_child
 from tests.app.training import BRIEF
-from tests.server import Server
+from tests.server import Server, wait_for
 
 ADMIN_KEYS: Final = ("admin-one", "admin-two", "admin-from-file", "schlüssel")
 PREDICT_KEYS: Final = ("reader-one", "reader-from-file")
@@ -73,9 +73,10 @@ def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def test_the_runner_is_not_given_the_keys(keyed: Server) -> None:
-    runner = only_child(keyed.process.pid)
+    runner = Path(f"/proc/{only_child(keyed.process.pid)}")
+    wait_for(lambda: "app.runner" in (runner / "cmdline").read_text())  # it is one now
 
-    environment = Path(f"/proc/{runner}/environ").read_text()
+    environment = (runner / "environ").read_text()
 
     assert "OFFSETNET_DATA_DIR" in environment
     assert not re.search("OFFSETNET_[A-Z_]*KEY|admin-one", environment)  # F6
