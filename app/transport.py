@@ -119,7 +119,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if scope is None or "method" not in scope:
             is_alone = self.cycle is cycle and not is_of_body
             self._count_head(is_new=scope is not before, is_alone=is_alone)
-        elif scope is not before:
+        elif self.cycle is not cycle:  # a head has ended
             state = scope["state"]
             state["came"] = self._began = self._heard
             state["cycle"] = self.cycle

@@ -106,6 +106,19 @@ def test_a_body_that_drips_on_after_its_answer_is_cut(impatient: Server) -> None
     assert heard.count(b"HTTP/1.1 ") == heard.count(b"HTTP/1.1 404 ") == 1
 
 
+def test_a_head_in_two_parts_is_answered_and_no_more_is_said(
+    impatient: Server,
+) -> None:
+    with connect(impatient) as connection:
+        connection.sendall(b"GET /livez HTTP/1.1\r\nHost: loc")
+        select.select([], [], [], 0.2)  # so that it is read apart
+        connection.sendall(b"alhost\r\n\r\n")
+
+        _, heard = cut_after(connection)
+
+    assert heard.count(b"HTTP/1.1 ") == heard.count(b"HTTP/1.1 200 ") == 1
+
+
 def test_a_body_for_nobody_is_not_read(server: Server) -> None:  # B1
     head = HEAD.replace(b"/predict", b"/nowhere")
     with connect(server) as connection:
