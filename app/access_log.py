@@ -45,7 +45,8 @@ class AccessLog:
             await self._app(scope, receive, send)
             return
         watch = _Watch(receive, send)
-        scope["state"].pop("cycle", None)  # every answer passes by here
+        state = scope["state"]
+        state["watched_cycle"] = state.pop("cycle", None)  # every answer passes by here
         try:
             await self._app(scope, watch.receive, watch.send)
         finally:

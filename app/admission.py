@@ -1,64 +1,85 @@
 """Admission: requests are turned away while too many of them wait too long.
 
 A request waits while the event loop answers those that came in the same turn. A wait
-alone is no overload: after a pause of the machine the loop catches up by itself. So
-those that waited too long are answered all the same, unless that goes on for a while,
-and then a few in each turn. What is turned away costs little, so that nearly all the
-time goes into answers, and a turn stays short for the probes of the process. Where the
-process waits for a processor, turning requests away would help nobody: that is told by
-the processor time of its thread.
+alone is no overload: after a pause of the machine the loop catches up by itself. Where
+waits go on for a while, each turn gets as many large requests as were lately answered
+in a part of a turn, and the others are turned away before anything is done for them:
+nearly all the time goes into answers, and a turn stays short for the probes of the
+process. Where the process waits for a processor, turning requests away would help
+nobody: that is told by the processor time of its thread.
 
 References:
     Nichols & Jacobson (2012), Controlling Queue Delay, ACM Queue 10(5): it is the time
     of waiting, and not the length of a queue, that tells overload from a burst.
 """
 
-from math import inf
+import asyncio
+from collections.abc import Callable
 from time import perf_counter, thread_time
 from typing import Final
 
 WAIT_SECONDS: Final = 0.02  # from a body's end to its turn
-LATE_IN_A_ROW: Final = 8
+TURN_SECONDS: Final = 0.01  # of answers
+LEAST_IN_A_TURN: Final = 4
 LASTING_SECONDS: Final = 0.1
 CALM_SECONDS: Final = 0.5
 BUSY: Final = 0.75  # of a processor
 
 
-class OverloadedError(Exception):
-    """More comes than can be answered."""
-
-
 class Admission:
-    """What one process remembers of the requests that waited too long."""
+    """What one process remembers of the requests that waited too long.
 
-    def __init__(self) -> None:
-        """Start with none."""
-        self._in_a_row, self._last = 0, -inf
-        self._measured, self._computed, self._share = 0.0, 0.0, 0.0
+    Attributes:
+        is_shedding: Whether requests may be turned away.
+    """
 
-    def admit(self, came: float) -> None:
-        """Let a request pass whose last byte came at this time.
+    def __init__(
+        self,
+        now: Callable[[], float] = perf_counter,
+        computed: Callable[[], float] = thread_time,
+    ) -> None:
+        """Start with none, and with clocks of the day and of this thread's work."""
+        self._now, self._thread = now, computed
+        self.is_shedding = False
+        self._last = self._measured = self._computed = 0.0  # seconds
+        self._answered = self._in_turn = 0
+        self._most = LEAST_IN_A_TURN
 
-        Raises:
-            OverloadedError: It has waited too long, as many have for a while.
-        """
-        now = perf_counter()
-        if now - came < WAIT_SECONDS:
-            self._in_a_row = 0
-            return
-        if now - self._last > CALM_SECONDS:
-            self._share = 0.0
-            self._measured, self._computed = now, thread_time()
-        self._last = now
-        self._in_a_row += 1
-        if self._share_of_processor(now) > BUSY and self._in_a_row > LATE_IN_A_ROW:
-            raise OverloadedError("try again a little later")
+    def note(self, came: float) -> None:
+        """Take note that a request's turn has come, whose last byte came then."""
+        now = self._now()
+        self._answered += 1
+        if now - came > WAIT_SECONDS:
+            self._measure(now)
 
-    def _share_of_processor(self, now: float) -> float:
-        """Return how busy this thread was lately, 0 where that is not known yet."""
+    def admits(self) -> bool:
+        """Tell whether one more large request can be answered in this turn."""
+        if not self._in_turn:
+            asyncio.get_running_loop().call_soon(self._end_turn)
+            if self._now() - self._last > CALM_SECONDS:
+                self.is_shedding = False
+        self._in_turn += 1
+        if self.is_shedding and self._in_turn > self._most:
+            self._measure(self._now())
+            return not self.is_shedding
+        return True
+
+    def _end_turn(self) -> None:
+        self._in_turn = 0
+
+    def _measure(self, now: float) -> None:
+        """Look again and again, while requests come late, whether that is overload."""
         seconds = now - self._measured
-        if seconds > LASTING_SECONDS:
-            computed = thread_time()
-            self._share = (computed - self._computed) / seconds
-            self._measured, self._computed = now, computed
-        return self._share
+        if now - self._last > CALM_SECONDS:
+            self._start(now)
+        elif seconds > LASTING_SECONDS:
+            computed = self._thread() - self._computed
+            self.is_shedding = computed > BUSY * seconds
+            if self.is_shedding:
+                in_a_turn = self._answered * TURN_SECONDS / computed
+                self._most = max(LEAST_IN_A_TURN, int(in_a_turn))
+            self._start(now)
+        self._last = now
+
+    def _start(self, now: float) -> None:
+        self._measured, self._computed, self._answered = now, self._thread(), 0

@@ -142,7 +142,6 @@ async def read(request: RawRequest, max_bytes: int) -> bytes:
     """Return the whole body.
 
     Raises:
-        OverloadedError: All that were not small waited too long lately, as this did.
         BodyTooLargeError: It passes the bound; the rest is not read.
         ClientDisconnect: The client left before its end.
     """
@@ -159,7 +158,7 @@ async def read(request: RawRequest, max_bytes: int) -> bytes:
             raise BodyTooLargeError(_TOO_LARGE % max_bytes)
         if not message["more_body"]:
             if len(body) > SMALL_BYTES and "came" in state:
-                state["service"].admission.admit(state["came"])
+                state["service"].admission.note(state["came"])
             return body
 
 

@@ -15,7 +15,6 @@ from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.responses import Response
 from starlette.routing import Match
 
-from app.admission import OverloadedError
 from app.auth import (
     ForbiddenError,
     ForeignHostError,
@@ -85,6 +84,7 @@ NOT_HTTP: Final = Problem(400, "not-http", "This is no request of HTTP/1.1")
 TOO_SLOW: Final = Problem(408, "too-slow", "The request came too slowly")
 HEAD_TOO_LARGE: Final = Problem(431, "head-too-large", "The head is too large")
 TOO_MUCH_OVERHEAD: Final = Problem(400, "too-much-overhead", "Mostly chunks, no body")
+OVERLOADED: Final = Problem(503, "overloaded", "Too much comes at once", _RETRY)
 INTERNAL: Final = Problem(500, "internal", "This is a bug")
 
 PROBLEMS: Final[dict[type[Exception], Problem]] = {
@@ -133,7 +133,6 @@ PROBLEMS: Final[dict[type[Exception], Problem]] = {
     CallerStreamLimitError: Problem(
         429, "caller-stream-limit", "Too many streams of this key", _RETRY
     ),
-    OverloadedError: Problem(503, "overloaded", "Too much comes at once", _RETRY),
     QueueFullError: Problem(503, "queue-full", "Too many jobs wait", _RETRY),
     StreamLimitError: Problem(503, "stream-limit", "Too many streams", _RETRY),
     UploadBusyError: Problem(503, "upload-busy", "Another upload is read", _RETRY),
@@ -152,14 +151,21 @@ _SPEAKING: Final = tuple(  # whose messages are written for the client
 )
 METHOD: Final = Problem(405, "method-not-allowed", "The method is not allowed here")
 
-OF_TRANSPORT: Final = (NOT_HTTP, TOO_SLOW, HEAD_TOO_LARGE, TOO_MUCH_OVERHEAD)
-SHEDS: Final = sorted(
-    {p.slug for p in PROBLEMS.values() if p.status in {429, STORAGE.status}}
-)
 BY_SLUG: Final = {
     problem.slug: problem
-    for problem in (*PROBLEMS.values(), MALFORMED, METHOD, *OF_TRANSPORT)
+    for problem in (
+        *PROBLEMS.values(),
+        METHOD,
+        NOT_HTTP,
+        TOO_SLOW,
+        HEAD_TOO_LARGE,
+        TOO_MUCH_OVERHEAD,
+        OVERLOADED,
+    )
 }
+SHEDS: Final = sorted(
+    slug for slug, p in BY_SLUG.items() if p.status in {429, STORAGE.status}
+)
 
 
 def install(app: FastAPI) -> None:

@@ -25,13 +25,13 @@ from app.jobs import Jobs
 from app.lazily import lazily
 from app.metrics import Metrics
 from app.observe import ObservedApp
+from app.patience import Patience
 from app.registry import Registry
 from app.routing import Service, names
 from app.settings import Settings
 from app.store import Store
 from app.streams import Streams
 from app.supervisor import Supervisor
-from app.transport import Patience
 from app.versions import Versions
 
 if TYPE_CHECKING:

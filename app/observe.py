@@ -1,11 +1,7 @@
 """The one layer around every request: its id, host, HEAD, headers, and metrics."""
 
-import itertools
 import logging
-import re
-import secrets
-from collections.abc import Iterable
-from http import HTTPStatus
+from collections.abc import Iterable, Mapping
 from time import perf_counter
 from typing import Any, Final
 
@@ -15,18 +11,21 @@ from starlette.routing import BaseRoute
 from starlette.types import Message, Receive, Scope, Send
 
 from app.auth import Guard, refuse_doubled
-from app.bodies import Json, RawRequest
+from app.bodies import RawRequest
 from app.errors import answer, is_bug
 from app.metrics import Metrics
 from app.prefix import with_prefix_once
 from app.routing import direct_endpoints
-from app.wire import answered_at_once
+from app.wire import (
+    CLOSE,
+    NOSNIFF,
+    Header,
+    answered_at_once,
+    is_left_unread,
+    request_id,
+)
 
 logger = logging.getLogger(__name__)
-
-_IDS: Final = itertools.count(secrets.randbits(63))  # from where no other process is
-_PLAIN_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
-_NOSNIFF: Final = (b"x-content-type-options", b"nosniff")
 
 _ROUTED: Final = (None, 0)  # FastAPI's way
 _UNTRACED: Final[TelemetryConfig] = {
@@ -35,8 +34,6 @@ _UNTRACED: Final[TelemetryConfig] = {
     "logs": False,
     "auto_configure": False,
 }
-
-Headers = tuple[tuple[bytes, bytes], ...]
 
 
 class ObservedApp(FastAPI):
@@ -72,14 +69,12 @@ class ObservedApp(FastAPI):
         started = perf_counter()
         state, headers = scope["state"], dict(reversed(scope["headers"]))
         came = state.get("came", started)
-        request_id = headers.get(b"x-request-id")
-        if request_id is None or not _PLAIN_ID.fullmatch(request_id):
-            request_id = b"%016x" % next(_IDS)
-        state["request_id"], state["headers"], scope["app"] = request_id, headers, self
+        number = request_id(headers.get(b"x-request-id"))
+        state["request_id"], state["headers"], scope["app"] = number, headers, self
         if scope["method"] == "HEAD":
             scope = {**scope, "method": "GET"}
             state["is_head"] = True
-        extra = ((b"x-request-id", request_id), _NOSNIFF)
+        extra = ((b"x-request-id", number), NOSNIFF)
         direct, block = self._direct.get((scope["method"], scope["path"]), _ROUTED)
         request = RawRequest(scope, receive)
         try:
@@ -93,12 +88,11 @@ class ObservedApp(FastAPI):
             response = await answer(request, error)
         if response is None:
             routed = with_prefix_once(scope)
-            await self._route(routed, receive, _Sender(send, extra), came)
+            await self._route(routed, receive, _Sender(send, extra, state), came)
             return
         response.raw_headers += extra
-        is_usual = isinstance(response, Json) and response.status_code == HTTPStatus.OK
-        if not (is_usual and answered_at_once(state.get("cycle"), response)):
-            await response(scope, receive, send)
+        if not answered_at_once(state.get("cycle"), response):
+            await response(scope, receive, _Sender(send, (), state))
         seconds = perf_counter() - came
         self._metrics.count_request(block, response.status_code, seconds)
 
@@ -120,12 +114,16 @@ class ObservedApp(FastAPI):
 class _Sender:
     """Sends an answer on, with the headers that all have, and keeps its status."""
 
-    def __init__(self, send: Send, extra: Headers) -> None:
+    def __init__(
+        self, send: Send, extra: tuple[Header, ...], state: Mapping[str, Any]
+    ) -> None:
         self._send, self._extra = send, extra
+        self._cycle = state.get("cycle") or state.get("watched_cycle")
         self.status = 0
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            message["headers"] = [*message["headers"], *self._extra]
+            closing = (CLOSE,) if is_left_unread(self._cycle) else ()
+            message["headers"] = [*message["headers"], *self._extra, *closing]
             self.status = message["status"]
         await self._send(message)

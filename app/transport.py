@@ -6,16 +6,13 @@ head of a request is bounded. All that a usual request costs more is the time at
 it came and a few comparisons.
 """
 
-import logging
 import re
 from asyncio import TimerHandle, Transport
 from time import perf_counter
-from typing import Any, Final, NamedTuple, Self
+from typing import Final
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import (
-    HttpToolsProtocol,
-)
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app.errors import (
     HEAD_TOO_LARGE,
@@ -24,72 +21,34 @@ from app.errors import (
     TOO_SLOW,
     Problem,
 )
-from app.settings import Settings
+from app.patience import Patience
+from app.shedding import SheddingProtocol
 from app.wire import refusal
 
 MAX_HEAD_BYTES: Final = 16 * 1024
 MAX_HEADERS: Final = 64
 MAX_URL_BYTES: Final = 4 * 1024
 LOOK_SECONDS: Final = 0.5
-LOG_SECONDS: Final = 10.0
 BYTES_A_SECOND: Final = 1024 * 1024  # which give a body more time
 MAX_OVERHEAD_BYTES: Final = 64 * 1024  # of chunks, beyond a byte for each of the body
-MAX_IGNORED_BYTES: Final = 1024 * 1024  # so that the client gets to read its answer
 
 _UPGRADE: Final = re.compile(rb"(?<=\n)upgrade(?=:)", re.IGNORECASE)
-
-logger = logging.getLogger(__name__)
-
-
-class Patience(NamedTuple):
-    """How long a connection is waited for, in seconds.
-
-    Attributes:
-        idle: For a whole head, or the next part of a body.
-        request: For a whole request, and a second more for each MiB of its body.
-        stall: For a client that reads nothing of its answer.
-        keep_alive: For the next request.
-    """
-
-    idle: float
-    request: float
-    stall: float
-    keep_alive: float
-
-    @classmethod
-    def of(cls, settings: Settings) -> Self:
-        """Take them from the settings."""
-        return cls(
-            settings.client_idle_seconds,
-            settings.client_request_seconds,
-            settings.client_stall_seconds,
-            settings.keep_alive_seconds,
-        )
 
 
 class HeadTooLargeError(Exception):
     """The head of a request passes a bound."""
 
 
-class BoundedProtocol(HttpToolsProtocol):
-    """One connection of a client.
-
-    Times are those of `perf_counter`. A cycle is uvicorn's word for a request with its
-    answer; `self.cycle` is the newest, and those before it may still be answered.
-    """
-
-    cycle: Any  # None before the first request
-    scope: Any  # likewise
-
-    _quiet_until = 0.0  # no line about bad requests before, of any connection
+class BoundedProtocol(SheddingProtocol):
+    """One connection of a client."""
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override] # uvicorn narrows it alike
         """Begin to look."""
         super().connection_made(transport)
         self._patience: Patience = self.app_state["patience"]
-        self._began = self._heard = self._flowed = perf_counter()
+        self._began = self._flowed = self._heard
         self._size = self._head_bytes = self._body_bytes = self._overhead = 0
-        self._unsent, self._is_refused = 0, False
+        self._unsent = 0
         self._refusal: Problem | None = None  # until it is sent
         self._looking: TimerHandle = self.loop.call_later(LOOK_SECONDS, self._look)
 
@@ -100,7 +59,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Take a part of one request, or of several."""
-        if self._is_refused:
+        if self._is_ended:
             self._ignore(data)
             return
         before, heard, cycle = self.scope, self._heard, self.cycle
@@ -141,16 +100,6 @@ class BoundedProtocol(HttpToolsProtocol):
             raise HeadTooLargeError
         HttpToolsProtocol.on_headers_complete(self)  # `super()` is slower
 
-    def on_response_complete(self) -> None:
-        """Go on with what was sent ahead; `_look` closes what stays silent."""
-        self.server_state.total_requests += 1
-        if self.transport.is_closing():
-            return
-        self.flow.resume_reading()
-        if self.pipeline:
-            cycle, app = self.pipeline.pop()
-            self._start_asgi_task(cycle, app)
-
     def _known_head_bytes(self) -> int:
         fields = sum(len(name) + len(value) + 4 for name, value in self.headers)
         return len(self.url) + fields
@@ -165,11 +114,13 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _count_body(self, size: int) -> None:
         """Count a body, and what came with it that is none: chunks and trailers."""
+        if self.cycle.response_complete:
+            return
         self.scope["state"]["came"] = self._heard
         self._body_bytes += size
         self._overhead += self._size - size
-        more = MAX_IGNORED_BYTES if self.cycle.response_complete else MAX_OVERHEAD_BYTES
-        if self._overhead > self._body_bytes + more or len(self.headers) > MAX_HEADERS:
+        most = self._body_bytes + MAX_OVERHEAD_BYTES
+        if self._overhead > most or len(self.headers) > MAX_HEADERS:
             self._refuse(TOO_MUCH_OVERHEAD)
 
     def _look(self) -> None:
@@ -180,7 +131,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.abort()
         elif self.transport.is_closing():
             pass  # what is left to send is sent
-        elif self._is_refused:
+        elif self._is_ended:
             self._finish_refusal()
         elif cycle is None or cycle.response_complete:
             self._look_at_next(now)
@@ -220,10 +171,15 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _refuse(self, problem: Problem) -> None:
         """Take nothing more; tell why when the requests before are answered."""
-        self._tell(problem)
-        self._is_refused, self._refusal, self._size = True, problem, 0
+        if self._is_ended or self.transport.is_closing():
+            return
         cycle = self.cycle
-        if cycle is not None and cycle.more_body and not cycle.response_complete:
+        is_answered = cycle is None or cycle.response_complete
+        if is_answered and cycle is not None and self.scope is cycle.scope:
+            self.scope = None  # what came is no part of that request
+        self._tell(problem, self.scope, self._began)
+        self._is_ended, self._refusal = True, problem
+        if not is_answered and cycle.more_body:
             cycle.disconnected = True  # it is this one's body that does not come
             cycle.message_event.set()
         self._finish_refusal()
@@ -231,34 +187,12 @@ class BoundedProtocol(HttpToolsProtocol):
     def _finish_refusal(self) -> None:
         """Send the refusal once nothing is to be answered before it, then close."""
         cycle = self.cycle
+        is_answered = cycle is None or cycle.response_complete
         if self._refusal is None:
             self.transport.close()
-        elif self.pipeline or not (
-            cycle is None or cycle.response_complete or cycle.disconnected
-        ):
-            pass  # the next look comes back to it
-        else:
-            if cycle is None or cycle.response_complete or not cycle.response_started:
-                self.transport.write(
-                    refusal(
-                        self._refusal, self.scope, self.server_state.default_headers
-                    )
-                )
+        elif not self.pipeline and (is_answered or cycle.disconnected):
+            if is_answered or not cycle.response_started:
+                defaults = self.server_state.default_headers
+                self.transport.write(refusal(self._refusal, self.scope, defaults))
             self._refusal = None
-            if self.transport.can_write_eof():
-                self.transport.write_eof()
-
-    def _ignore(self, data: bytes) -> None:
-        """Read on: a connection that closes with bytes unread loses what was sent."""
-        self._size += len(data)
-        if self._size > MAX_IGNORED_BYTES:
-            self.transport.abort()
-
-    def _tell(self, problem: Problem) -> None:
-        """Count it, and write one line for all within some seconds."""
-        seconds = perf_counter() - self._began
-        self.app_state["service"].metrics.count_request(0, problem.status, seconds)
-        if self._heard >= BoundedProtocol._quiet_until:
-            BoundedProtocol._quiet_until = self._heard + LOG_SECONDS
-            client = self.client[0] if self.client else "somebody"
-            logger.warning("a request of %s is refused: %s", client, problem.slug)
+            self._end()

@@ -1,28 +1,65 @@
 """Answers as bytes: those that are whole at once, and those to no request."""
 
+import itertools
+import re
 import secrets
 from collections.abc import Iterable, Mapping
+from http import HTTPStatus
 from typing import Any, Final
 
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
+from app.bodies import Json
 from app.errors import Problem, respond
 
 Header = tuple[bytes, bytes]
 
-_OK: Final = STATUS_LINE[200]
+NOSNIFF: Final = (b"x-content-type-options", b"nosniff")
+CLOSE: Final = (b"connection", b"close")
+MAX_IGNORED_BYTES: Final = 1024 * 1024  # so that the client gets to read its answer
+
+_IDS: Final = itertools.count(secrets.randbits(63))  # from where no other process is
+_PLAIN_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_WHOLE: Final = {Json, Response}
+
+
+def request_id(given: bytes | None) -> bytes:
+    """Return a request's id: the client's where that is plain."""
+    if given is None or not _PLAIN_ID.fullmatch(given):
+        return b"%016x" % next(_IDS)
+    return given
+
+
+def declared_bytes(headers: Iterable[Header]) -> int | None:
+    """Return how long a body is said to be, None where that is not known before."""
+    length: int | None = 0
+    for name, value in headers:
+        if name == b"content-length":
+            return int(value)
+        if name == b"transfer-encoding":
+            length = None
+    return length
+
+
+def is_left_unread(cycle: RequestResponseCycle | None) -> bool:
+    """Tell whether too much of a body is to come that no answer waits for."""
+    if cycle is None or not cycle.more_body:
+        return False
+    length = declared_bytes(cycle.scope["headers"])
+    return length is None or length > MAX_IGNORED_BYTES
 
 
 def answered_at_once(cycle: RequestResponseCycle | None, response: Response) -> bool:
-    """Send a whole answer of 200, and tell whether that could be done.
+    """Send a whole answer, and tell whether that could be done.
 
     It does what uvicorn's `send` does with two messages, without looking for what no
     answer of ours has in its headers. Where anything is unusual nothing is done.
     """
     if (
         cycle is None
+        or type(response) not in _WHOLE
         or cycle.flow.write_paused
         or cycle.disconnected
         or not cycle.keep_alive
@@ -31,35 +68,49 @@ def answered_at_once(cycle: RequestResponseCycle | None, response: Response) -> 
         return False
     cycle.response_started = cycle.response_complete = True
     headers = (*cycle.default_headers, *response.raw_headers)
+    closes = response.status_code != HTTPStatus.OK and CLOSE in headers
+    if cycle.more_body and not closes and is_left_unread(cycle):
+        closes, headers = True, (*headers, CLOSE)
     lines = [b"%b: %b\r\n" % header for header in headers]
-    cycle.transport.write(b"".join((_OK, *lines, b"\r\n", response.body)))
+    head = STATUS_LINE[response.status_code]
+    cycle.transport.write(b"".join((head, *lines, b"\r\n", response.body)))
+    cycle.keep_alive = not closes
+    if closes and not cycle.more_body:
+        cycle.transport.close()
     cycle.message_event.set()
     cycle.on_response()
     return True
 
 
 def refusal(
-    problem: Problem, scope: Mapping[str, Any] | None, default_headers: Iterable[Header]
+    problem: Problem,
+    scope: Mapping[str, Any] | None,
+    default_headers: Iterable[Header],
+    *,
+    closes: bool = True,
 ) -> bytes:
-    """Return the answer to what does not come to be a request, before it is cut.
+    """Return the answer to what does not come to be a request of the service.
 
     Args:
         problem: What is wrong.
-        scope: Of the last request, whose id it has if it got one.
+        scope: Of the last request, whose id it has.
         default_headers: What the server puts before its answers.
+        closes: Whether the connection is cut afterwards.
     """
     known = scope or {}
-    request_id = known.get("state", {}).get("request_id")
-    request_id = request_id or secrets.token_hex(8).encode()
+    number = known.get("state", {}).get("request_id")
+    number = number or request_id(dict(known.get("headers", ())).get(b"x-request-id"))
     described = {"path": "", **known, "type": "http"}
-    described["state"] = {"request_id": request_id}
+    described["state"] = {**known.get("state", {}), "request_id": number}
     response = respond(HTTPConnection(described), problem, problem.title)
+    end = (CLOSE,) if closes else ()
     headers = (
         *default_headers,
         *response.raw_headers,
-        (b"x-request-id", request_id),
-        (b"x-content-type-options", b"nosniff"),
-        (b"connection", b"close"),
+        (b"x-request-id", number),
+        NOSNIFF,
+        *end,
     )
     lines = [b"%b: %b\r\n" % header for header in headers]
-    return b"".join((STATUS_LINE[problem.status], *lines, b"\r\n", response.body))
+    body = b"" if known.get("method") == "HEAD" else response.body
+    return b"".join((STATUS_LINE[problem.status], *lines, b"\r\n", body))

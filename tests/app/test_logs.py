@@ -108,7 +108,7 @@ def test_every_line_of_every_process_is_an_object(as_json: Server) -> None:
     assert all(
         {"time", "level", "logger", "message"} <= each.keys() for each in objects
     )
-    assert {"app.trainer", "app.registry", "app.access_log", "app.transport"} <= {
+    assert {"app.trainer", "app.registry", "app.access_log", "app.shedding"} <= {
         each["logger"] for each in objects
     }
     assert ("WARNING", "app.access_log") not in {

@@ -1,79 +1,116 @@
 """More requests than can be answered."""
 
 import asyncio
-import select
-import time
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from app.admission import LATE_IN_A_ROW, Admission, OverloadedError
+from app.admission import (
+    CALM_SECONDS,
+    LASTING_SECONDS,
+    LEAST_IN_A_TURN,
+    TURN_SECONDS,
+    WAIT_SECONDS,
+    Admission,
+)
 from tests.app.answers import EMILY
 from tests.faults.overload import flood
-from tests.server import Server, wait_for
+from tests.server import Server
 
 
-def long_ago() -> float:
-    return time.perf_counter() - 1
+class Clock:
+    """A time of the day and a time of work that pass as they are told."""
 
+    def __init__(self) -> None:
+        self.now, self.computed = 100.0, 0.0
+        self.admission = Admission(lambda: self.now, lambda: self.computed)
 
-def is_refused(admission: Admission) -> bool:
-    """Whether a late request is refused."""
-    with suppress(OverloadedError):
-        admission.admit(long_ago())
-        return False
-    return True
+    def answer(self, requests: int, seconds: float, *, busy: float = 1.0) -> None:
+        """Answer requests that all waited too long, each in so many seconds."""
+        for _ in range(requests):
+            self.now += seconds
+            self.computed += busy * seconds
+            self.admission.note(self.now - 2 * WAIT_SECONDS)
+
+    def turns(self, requests: int, number: int = 1) -> list[list[bool]]:
+        """Return which of the requests of each turn of the loop are admitted."""
+
+        async def turn() -> list[bool]:
+            await asyncio.sleep(0)
+            return [self.admission.admits() for _ in range(requests)]
+
+        async def each() -> list[list[bool]]:
+            return [await turn() for _ in range(number)]
+
+        return asyncio.run(each())
 
 
 @pytest.fixture
-def overloaded() -> Admission:
-    """What is remembered when all have been late for a while."""
-    admission, end = Admission(), time.monotonic() + 30
-    while not is_refused(admission):
-        assert time.monotonic() < end
-    return admission
+def clock() -> Clock:
+    return Clock()
 
 
-def test_a_burst_is_admitted_however_late() -> None:
-    admission = Admission()
+def test_f17_a_burst_is_no_overload_however_late(clock: Clock) -> None:
+    clock.answer(1000, 0.9 * LASTING_SECONDS / 1000)
 
-    assert not any(is_refused(admission) for _ in range(1000))
-
-
-def test_a_few_are_admitted_in_each_turn(overloaded: Admission) -> None:
-    overloaded.admit(time.perf_counter())
-
-    refused = [is_refused(overloaded) for _ in range(LATE_IN_A_ROW + 1)]
-
-    assert refused == [False] * LATE_IN_A_ROW + [True]
+    assert not clock.admission.is_shedding
 
 
-def test_a_process_without_a_processor_turns_nobody_away() -> None:
-    admission, end = Admission(), time.monotonic() + 0.5
+def test_f17_each_turn_gets_what_was_answered_in_as_long(clock: Clock) -> None:
+    clock.answer(200, TURN_SECONDS / 10.01)
 
-    def admit_and_wait() -> bool:
-        assert not is_refused(admission)
-        select.select([], [], [], 0.005)
-        return time.monotonic() > end
-
-    wait_for(admit_and_wait)
+    few = [True] * 10 + [False] * 90
+    assert clock.turns(100, 2) == [few, few]
 
 
-def test_who_comes_in_time_is_admitted(overloaded: Admission) -> None:
-    for _ in range(100):
-        overloaded.admit(time.perf_counter())
+def test_f17_slow_requests_leave_room_for_few(clock: Clock) -> None:
+    clock.answer(10, 0.1)
+
+    assert clock.turns(9) == [[True] * LEAST_IN_A_TURN + [False] * 5]
 
 
-def test_after_a_calm_a_burst_is_admitted_again(overloaded: Admission) -> None:
-    overloaded.admit(time.perf_counter())
-    calm = time.monotonic() + 0.6
-    wait_for(lambda: time.monotonic() > calm)
+@pytest.mark.parametrize(("busy", "is_overload"), [(0.74, False), (0.76, True)])
+def test_f17_a_process_without_a_processor_turns_nobody_away(
+    clock: Clock, busy: float, *, is_overload: bool
+) -> None:
+    clock.answer(1000, 0.002, busy=busy)
 
-    assert not any(is_refused(overloaded) for _ in range(100))
+    assert clock.admission.is_shedding is is_overload
 
 
-def test_a_flood_is_answered_or_turned_away_for_now(tmp_path: Path) -> None:  # F17
+def test_f17_who_is_turned_away_waits_for_no_processor(clock: Clock) -> None:
+    clock.answer(100, 0.01)
+    clock.now += 2 * LASTING_SECONDS  # in which another program had the processor
+
+    assert clock.turns(100)[0].count(False) == 0
+
+
+def test_f17_who_comes_in_time_is_no_sign_of_overload(clock: Clock) -> None:
+    for _ in range(1000):
+        clock.now += 0.001
+        clock.computed += 0.001
+        clock.admission.note(clock.now - 0.9 * WAIT_SECONDS)
+
+    assert not clock.admission.is_shedding
+
+
+def test_f17_after_a_calm_all_are_admitted_again(clock: Clock) -> None:
+    clock.answer(100, 0.01)
+    clock.now += 1.01 * CALM_SECONDS
+
+    assert clock.turns(100) == [[True] * 100]
+
+
+def test_f17_it_lasts_while_requests_are_turned_away(clock: Clock) -> None:
+    clock.answer(100, 0.01)
+
+    for _ in range(10):
+        clock.now += 0.9 * CALM_SECONDS
+        clock.computed += 0.9 * CALM_SECONDS
+        assert False in clock.turns(100)[0]
+
+
+def test_f17_a_flood_is_answered_or_turned_away_for_now(tmp_path: Path) -> None:
     with Server(tmp_path / "data") as server:
         seen = asyncio.run(flood(server.port, 2))
 

@@ -5,6 +5,7 @@ import select
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -125,6 +126,43 @@ def test_a_body_for_nobody_is_not_read(server: Server) -> None:  # B1
         connection.sendall(head + b"Content-Length: 1000000000\r\n\r\n")
 
         assert _sent_until_cut(connection, b"y" * 1_000_000) < 20
+
+
+def test_b1_an_answer_before_a_long_body_ends_the_connection(server: Server) -> None:
+    head = HEAD.replace(b"/predict", b"/nowhere")
+    with connect(server) as connection:
+        connection.sendall(head + b"Content-Length: 1100000\r\n\r\n")
+        answer = connection.recv(65_536)
+        with suppress(OSError):  # it may have been cut already
+            connection.sendall(b"y" * 1_100_000)
+            answer += connection.recv(65_536)
+
+    assert answer.count(b"HTTP/1.1 ") == answer.count(b"HTTP/1.1 404 ") == 1
+    assert answer.count(b"\r\nconnection: close\r\n") == 1
+
+
+def test_b1_a_short_body_for_nobody_leaves_the_connection(server: Server) -> None:
+    head = HEAD.replace(b"/predict", b"/nowhere")
+    with connect(server) as connection:
+        connection.sendall(head + b"Content-Length: 900000\r\n\r\n")
+        first = connection.recv(65_536)
+        connection.sendall(b"y" * 900_000 + BODY + PERSON + b" ")
+        second = connection.recv(65_536)
+
+    assert first.startswith(b"HTTP/1.1 404 ")
+    assert b"\r\nconnection: " not in first
+    assert second.startswith(b"HTTP/1.1 200 ")
+
+
+def test_b1_where_answers_are_logged_it_says_that_it_closes(tmp_path: Path) -> None:
+    with Server(tmp_path / "data", "--access-log") as server, connect(server) as it:
+        head = HEAD.replace(b"/predict", b"/nowhere")
+        it.sendall(head + b"Content-Length: 1100000\r\n\r\n")
+
+        _, heard = cut_after(it)
+
+    assert heard.count(b"HTTP/1.1 ") == heard.count(b"HTTP/1.1 404 ") == 1
+    assert heard.count(b"\r\nconnection: close\r\n") == 1
 
 
 def test_empty_lines_keep_no_connection_open(impatient: Server) -> None:
