@@ -1,11 +1,12 @@
-"""Run every proof; in the long form, write what they print into docs/reliability.md.
+"""Run the proofs; in the long form, write what they print into docs/reliability.md.
 
-Usage: python -m tests.faults.prove [--short]
+Usage: python -m tests.faults.prove [--short] [MODULE ...]
 """
 
 import argparse
 import os
 import platform
+import re
 import shlex
 import sqlite3
 import subprocess
@@ -23,7 +24,8 @@ INTRODUCTION: Final = """\
 What happens to jobs and versions when processes, machines and databases fail, as
 programs: each kills or stops real processes, real SQLite files and a real PostgreSQL,
 and compares what clients were told with what is stored. `make prove` runs them all and
-writes this page; `make prove-short` runs each in a short form.
+writes this page, `python -m tests.faults.prove MODULE` renews one of its sections, and
+`make prove-short` runs each in a short form.
 
 How to read it: a proof shows as many tries as it made, no more. Some minutes are not
 months, kill -9 is not a power cut (what the disk does with a synced write is not
@@ -36,6 +38,8 @@ version comes of a job; **I3** exactly one version is active and its bytes verif
 is that of the version it names, bit for bit; **I6** one idempotency key is one job;
 **I7** what has ended stays as it is; **I8** every stored version can be loaded; **I9**
 the database is sound.
+
+PostgreSQL is 18; seeds are in the tables, or 0.
 """
 
 
@@ -93,34 +97,46 @@ def section(proof: Proof, printed: str, seconds: float) -> str:
     what, _, _ = (module.__doc__ or "").partition("\n\nUsage")
     command = f"python -m tests.faults.{proof.module} {proof.long}".strip()
     text = "\n\n".join(" ".join(part.split()) for part in what.split("\n\n"))
-    output = f"`{command}`, {seconds:.0f} s:\n\n```\n{printed}\n```\n"
+    output = f"`{command}`, {seconds:.0f} s{machine()}:\n\n```\n{printed}\n```\n"
     return f"## {proof.title}\n\n{text}\n\n{output}"
 
 
 def machine() -> str:
-    """Say on what the proofs ran."""
+    """Say on what a proof ran."""
     git = ["git", "rev-parse", "--short", "HEAD"]
     commit = subprocess.run(git, cwd=ROOT, capture_output=True, text=True, check=True)
     return (
-        f"Run at commit {commit.stdout.strip()} on {os.cpu_count()} cores with Python "
-        f"{platform.python_version()}, SQLite {sqlite3.sqlite_version} and PostgreSQL "
-        "18; seeds are in the tables, or 0.\n"
+        f" at commit {commit.stdout.strip()} on {os.cpu_count()} cores with Python "
+        f"{platform.python_version()} and SQLite {sqlite3.sqlite_version}"
     )
+
+
+def written() -> dict[str, str]:
+    """Return the sections that the page has, by their titles."""
+    _, *sections = re.split("^(?=## )", PAGE.read_text(), flags=re.MULTILINE)
+    return {text[3 : text.index("\n")]: text.rstrip() + "\n" for text in sections}
 
 
 def main() -> int:
     """Run them, and return the exit status."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--short", action="store_true")
-    is_short = parser.parse_args().short
-    parts, failed = [INTRODUCTION, machine()], []
+    parser.add_argument("modules", nargs="*", metavar="MODULE")
+    options = parser.parse_args()
+    sections, failed = written(), []
     for proof in PROOFS:
-        status, printed, seconds = run(proof, proof.short if is_short else proof.long)
+        if options.modules and proof.module not in options.modules:
+            continue
+        arguments = proof.short if options.short else proof.long
+        status, printed, seconds = run(proof, arguments)
         print(f"\n{proof.title}, {seconds:.0f} s\n{printed}", flush=True)  # noqa: T201
-        parts.append(section(proof, printed, seconds))
-        failed += [proof.title] if status else []
-    if not is_short and not failed:
-        PAGE.write_text("\n".join(parts))
+        if status:
+            failed.append(proof.title)
+        elif not options.short:
+            sections[proof.title] = section(proof, printed, seconds)
+    if not options.short:
+        known = [sections[p.title] for p in PROOFS if p.title in sections]
+        PAGE.write_text("\n".join([INTRODUCTION, *known]))
     if failed:
         print("failed:", *failed, sep="\n")  # noqa: T201
     return int(bool(failed))
