@@ -3,6 +3,7 @@
 import logging
 from asyncio import Transport
 from collections.abc import Mapping
+from math import inf
 from time import perf_counter
 from typing import Any, Final
 
@@ -39,6 +40,16 @@ class SheddingProtocol(HttpToolsProtocol):
         self._admission: Admission = self.app_state["service"].admission
         self._heard = perf_counter()
         self._is_ended, self._ignored_bytes = False, 0
+        self._left = inf  # when the process was told to stop
+
+    def shutdown(self) -> None:
+        """Answer what is under way, and the next request if it comes at once.
+
+        A client may have sent it before it learns that the connection closes.
+        """
+        self._left = perf_counter()
+        if self.cycle is not None:
+            self.cycle.keep_alive = False
 
     def on_message_complete(self) -> None:
         """Note that a body has ended, be the request answered or not."""
@@ -62,6 +73,8 @@ class SheddingProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         """Start a request, or turn it away before anything is done for it."""
+        if self._left < inf:
+            cycle.keep_alive = False
         if self._admission.is_shedding and not self._is_admitted(cycle):
             self._turn_away(cycle)
         else:

@@ -146,11 +146,16 @@ class BoundedProtocol(SheddingProtocol):
         if self._head_bytes:
             if self._is_late(now, self._began):
                 self._refuse(TOO_SLOW)
-        elif self.cycle is None:
-            if self._is_late(now, self._began):
-                self.transport.close()
-        elif now - self._heard > self._patience.keep_alive or self._is_over(now):
+        elif self._is_idle(now):
             self.transport.close()
+
+    def _is_idle(self, now: float) -> bool:
+        """Whether the next request does not begin for too long."""
+        if now - self._left > LOOK_SECONDS:
+            return True
+        if self.cycle is None:
+            return self._is_late(now, self._began)
+        return now - self._heard > self._patience.keep_alive or self._is_over(now)
 
     def _is_late(self, now: float, since: float) -> bool:
         return now - since > self._patience.idle - LOOK_SECONDS

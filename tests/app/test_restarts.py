@@ -15,7 +15,7 @@ from tests.app.training import start, train
 from tests.databases import Databases
 from tests.server import UNMEASURED, Server, wait_for
 
-SECONDS_LONG: Final = {"promote": "never", "config": {"epochs": 2000, "momentum": 0.5}}
+SECONDS_LONG: Final = {"promote": "never", "config": {"epochs": 5000, "momentum": 0.5}}
 LASTING: Final = ("/models/1", "/models/active", "/models/2/weights", "/train/1")
 
 

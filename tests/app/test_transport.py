@@ -2,6 +2,7 @@
 
 import re
 import select
+import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -143,15 +144,15 @@ def test_b1_an_answer_before_a_long_body_ends_the_connection(server: Server) -> 
 
 def test_b1_a_short_body_for_nobody_leaves_the_connection(server: Server) -> None:
     head = HEAD.replace(b"/predict", b"/nowhere")
+    last = HEAD + b"Connection: close\r\nContent-Length: 39\r\n\r\n" + PERSON
     with connect(server) as connection:
         connection.sendall(head + b"Content-Length: 900000\r\n\r\n")
         first = connection.recv(65_536)
-        connection.sendall(b"y" * 900_000 + BODY + PERSON + b" ")
-        second = connection.recv(65_536)
+        connection.sendall(b"y" * 900_000 + last)
+        heard = first + _read_all(connection)
 
-    assert first.startswith(b"HTTP/1.1 404 ")
-    assert b"\r\nconnection: " not in first
-    assert second.startswith(b"HTTP/1.1 200 ")
+    assert re.findall(rb"HTTP/1.1 (\d+) ", heard) == [b"404", b"200"]
+    assert heard.count(b"\r\nconnection: close\r\n") == 1
 
 
 def test_b1_where_answers_are_logged_it_says_that_it_closes(tmp_path: Path) -> None:
@@ -163,6 +164,39 @@ def test_b1_where_answers_are_logged_it_says_that_it_closes(tmp_path: Path) -> N
 
     assert heard.count(b"HTTP/1.1 ") == heard.count(b"HTTP/1.1 404 ") == 1
     assert heard.count(b"\r\nconnection: close\r\n") == 1
+
+
+def test_d16_a_request_that_meets_a_stop_is_answered(tmp_path: Path) -> None:
+    with Server(tmp_path / "data") as server, connect(server) as connection:
+        connection.sendall(BODY + PERSON + b" ")
+        first = connection.recv(65_536)
+        server.process.send_signal(signal.SIGTERM)
+        wait_for(lambda: "Shutting down" in server.log())
+        connection.sendall(BODY + PERSON + b" ")
+        _, second = cut_after(connection)
+
+        status = server.process.wait(30)
+
+    assert first.startswith(b"HTTP/1.1 200 ")
+    assert b"connection: close" not in first
+    assert second.startswith(b"HTTP/1.1 200 ")
+    assert b"\r\nconnection: close\r\n" in second
+    assert status == 0
+
+
+def test_d16_a_connection_without_a_request_ends_soon(tmp_path: Path) -> None:
+    with (
+        Server(tmp_path / "data") as server,
+        connect(server) as new,
+        connect(server) as kept,
+    ):
+        kept.sendall(BODY + PERSON + b" ")
+        kept.recv(65_536)
+        server.process.send_signal(signal.SIGTERM)
+
+        seconds = [cut_after(connection)[0] for connection in (new, kept)]
+
+    assert all(second < 1 + MARGIN for second in seconds)
 
 
 def test_empty_lines_keep_no_connection_open(impatient: Server) -> None:
