@@ -72,14 +72,14 @@ def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield running
 
 
-def test_the_runner_is_not_given_the_keys(keyed: Server) -> None:
+def test_f6_the_runner_is_not_given_the_keys(keyed: Server) -> None:
     runner = Path(f"/proc/{only_child(keyed.process.pid)}")
     wait_for(lambda: "app.runner" in (runner / "cmdline").read_text())  # it is one now
 
     environment = (runner / "environ").read_text()
 
     assert "OFFSETNET_DATA_DIR" in environment
-    assert not re.search("OFFSETNET_[A-Z_]*KEY|admin-one", environment)  # F6
+    assert not re.search("OFFSETNET_[A-Z_]*KEY|admin-one", environment)
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +111,7 @@ def _predict(server: Server, headers: Mapping[str, Any]) -> httpx.Response:
 
 @pytest.mark.parametrize("key", ADMIN_KEYS)
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
-def test_an_admin_key_trains_as_bearer(keyed: Server, scheme: str, key: str) -> None:
+def test_f1_an_admin_key_trains_as_bearer(keyed: Server, scheme: str, key: str) -> None:
     response = _train(keyed, {"Authorization": f"{scheme} {key}".encode()})
 
     assert response.status_code == 202
@@ -125,26 +125,26 @@ def test_an_admin_key_trains_as_api_key(keyed: Server, key: str) -> None:
 
 
 @pytest.mark.parametrize("headers", BAD_KEYS.values(), ids=BAD_KEYS)
-def test_without_a_right_key_nobody_trains(
+def test_f1_without_a_right_key_nobody_trains(
     keyed: Server, headers: Mapping[str, Any]
 ) -> None:
-    response = _train(keyed, headers)  # F1
+    response = _train(keyed, headers)
 
     assert_problem(response, 401, "unauthenticated")
     assert response.headers["WWW-Authenticate"] == "Bearer"
 
 
 @pytest.mark.parametrize(("method", "path"), CHANGES)
-def test_without_a_key_nothing_is_changed(
+def test_f1_without_a_key_nothing_is_changed(
     keyed: Server, method: str, path: str
 ) -> None:
-    response = keyed.client.request(method, path)  # F1
+    response = keyed.client.request(method, path)
 
     assert_problem(response, 401, "unauthenticated")
 
 
 @pytest.mark.parametrize("headers", BAD_KEYS.values(), ids=BAD_KEYS)
-def test_without_a_right_key_nobody_predicts(
+def test_f1_without_a_right_key_nobody_predicts(
     keyed: Server, headers: Mapping[str, Any]
 ) -> None:
     response = _predict(keyed, headers)
@@ -153,7 +153,7 @@ def test_without_a_right_key_nobody_predicts(
     assert response.headers["WWW-Authenticate"] == "Bearer"
 
 
-def test_wrong_keys_are_all_answered_alike(keyed: Server) -> None:
+def test_f1_wrong_keys_are_all_answered_alike(keyed: Server) -> None:
     answers = [_train(keyed, headers).json() for headers in BAD_KEYS.values()]
 
     for answer in answers:
@@ -161,7 +161,7 @@ def test_wrong_keys_are_all_answered_alike(keyed: Server) -> None:
     assert all(answer == answers[0] for answer in answers)
 
 
-def test_a_key_in_the_url_is_ignored(keyed: Server) -> None:
+def test_f1_a_key_in_the_url_is_ignored(keyed: Server) -> None:
     query = "key=admin-one&api_key=admin-one&X-API-Key=admin-one"
 
     response = keyed.client.post(f"/predict?{query}", json=EMILY)
@@ -184,12 +184,12 @@ def test_either_key_predicts(keyed: Server, key: str) -> None:
 
 @pytest.mark.parametrize("key", PREDICT_KEYS)
 @pytest.mark.parametrize(("method", "path"), CHANGES)
-def test_a_predict_key_changes_nothing(
+def test_f2_a_predict_key_changes_nothing(
     keyed: Server, method: str, path: str, key: str
 ) -> None:
     headers = {"Authorization": f"Bearer {key}"}
 
-    response = keyed.client.request(method, path, headers=headers)  # F2
+    response = keyed.client.request(method, path, headers=headers)
 
     assert_problem(response, 403, "forbidden")
 
@@ -206,7 +206,7 @@ def test_a_predict_key_changes_nothing(
         ("/models/1/weights", 200),
     ],
 )
-def test_reading_follows_predicting(keyed: Server, path: str, status: int) -> None:
+def test_c15_reading_follows_predicting(keyed: Server, path: str, status: int) -> None:
     without = keyed.client.get(path)
     with_key = keyed.client.get(path, headers={"X-API-Key": "reader-one"})
 
@@ -214,7 +214,7 @@ def test_reading_follows_predicting(keyed: Server, path: str, status: int) -> No
 
 
 @pytest.mark.parametrize("path", ["/docs", "/openapi.json"])
-def test_the_documentation_can_be_closed(keyed: Server, path: str) -> None:
+def test_f14_the_documentation_can_be_closed(keyed: Server, path: str) -> None:
     without = keyed.client.get(path)
     with_key = keyed.client.get(path, headers={"X-API-Key": "reader-one"})
 
@@ -232,13 +232,13 @@ def test_operations_need_no_key(keyed: Server, path: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/docs", "/openapi.json", "/models", "/train"])
-def test_without_keys_all_reading_is_open(client: httpx.Client, path: str) -> None:
+def test_f14_without_keys_all_reading_is_open(client: httpx.Client, path: str) -> None:
     response = client.get(path)
 
     assert response.status_code == 200
 
 
-def test_keys_are_never_logged(keyed: Server) -> None:
+def test_f6_keys_are_never_logged(keyed: Server) -> None:
     for headers in ({"X-API-Key": "admin-one"}, {"Authorization": "Bearer admin-two"}):
         _train(keyed, headers)
     _predict(keyed, {"X-API-Key": "reader-one"})
@@ -252,7 +252,7 @@ def test_keys_are_never_logged(keyed: Server) -> None:
     "path",
     ["//train", "/%74rain/", "/train;x", "/train/", "/./train", "/models/../train"],
 )
-def test_a_disguised_path_reaches_nothing_without_a_key(
+def test_f3_a_disguised_path_reaches_nothing_without_a_key(
     keyed: Server, path: str
 ) -> None:
     target = httpx.URL(
@@ -265,7 +265,7 @@ def test_a_disguised_path_reaches_nothing_without_a_key(
 
 
 @pytest.mark.parametrize("override", ["X-HTTP-Method-Override", "X-Method-Override"])
-def test_a_method_is_not_overridden(keyed: Server, override: str) -> None:
+def test_f3_a_method_is_not_overridden(keyed: Server, override: str) -> None:
     response = keyed.client.get(
         "/train", headers={override: "POST", "X-API-Key": "reader-one"}
     )
@@ -279,18 +279,20 @@ def test_without_keys_loopback_trains(exposed: Server) -> None:
     assert response.status_code == 202
 
 
-def test_without_keys_others_are_told_which_setting_is_missing(
+def test_f15_without_keys_others_are_told_which_setting_is_missing(
     exposed: Server, address: str
 ) -> None:
     url = f"http://{address}:{exposed.port}/train"
 
-    response = httpx.post(url, json=BRIEF)  # F15
+    response = httpx.post(url, json=BRIEF)
 
     assert_problem(response, 401, "unauthenticated")
     assert "OFFSETNET_ADMIN_KEY" in response.json()["detail"]
 
 
-def test_without_keys_others_predict_and_read(exposed: Server, address: str) -> None:
+def test_f15_without_keys_others_predict_and_read(
+    exposed: Server, address: str
+) -> None:
     with httpx.Client(base_url=f"http://{address}:{exposed.port}") as client:
         answers = [client.post("/predict", json=EMILY), client.get("/models")]
 
@@ -314,7 +316,7 @@ def test_on_another_address_any_host_is_answered(exposed: Server, address: str) 
     ],
     ids=str,
 )
-def test_without_keys_nobody_trains_through_a_proxy(
+def test_f16_without_keys_nobody_trains_through_a_proxy(
     server: Server, headers: Mapping[str, str]
 ) -> None:
     response = _train(server, headers)
@@ -324,17 +326,19 @@ def test_without_keys_nobody_trains_through_a_proxy(
 
 
 @pytest.mark.parametrize("headers", FOREIGN.values(), ids=FOREIGN)
-def test_another_site_does_not_train(
+def test_f11_another_site_does_not_train(
     server: Server, headers: Mapping[str, str]
 ) -> None:
-    response = _train(server, headers)  # F11
+    response = _train(server, headers)
 
     assert_problem(response, 403, "foreign-origin")
     assert "Access-Control-Allow-Origin" not in response.headers
 
 
 @pytest.mark.parametrize(("method", "path"), CHANGES)
-def test_another_site_changes_nothing(server: Server, method: str, path: str) -> None:
+def test_f11_another_site_changes_nothing(
+    server: Server, method: str, path: str
+) -> None:
     headers = {"Origin": "https://evil.example"}
 
     response = server.client.request(method, path, headers=headers)
@@ -342,7 +346,7 @@ def test_another_site_changes_nothing(server: Server, method: str, path: str) ->
     assert_problem(response, 403, "foreign-origin")
 
 
-def test_another_site_does_not_train_even_with_a_key(keyed: Server) -> None:
+def test_f11_another_site_does_not_train_even_with_a_key(keyed: Server) -> None:
     headers = {"Origin": "https://evil.example", "X-API-Key": "admin-one"}
 
     response = _train(keyed, headers)
@@ -351,7 +355,7 @@ def test_another_site_does_not_train_even_with_a_key(keyed: Server) -> None:
 
 
 @pytest.mark.parametrize("headers", FOREIGN.values(), ids=FOREIGN)
-def test_another_site_may_ask_but_its_page_cannot_read(
+def test_f11_another_site_may_ask_but_its_page_cannot_read(
     server: Server, headers: Mapping[str, str]
 ) -> None:
     response = _predict(server, headers)
@@ -361,7 +365,7 @@ def test_another_site_may_ask_but_its_page_cannot_read(
 
 
 @pytest.mark.parametrize("site", ["same-origin", "none"])
-def test_our_own_page_trains(exposed: Server, site: str) -> None:
+def test_f11_our_own_page_trains(exposed: Server, site: str) -> None:
     own = {"Origin": f"http://127.0.0.1:{exposed.port}", "Sec-Fetch-Site": site}
 
     response = _train(exposed, own)
@@ -369,7 +373,7 @@ def test_our_own_page_trains(exposed: Server, site: str) -> None:
     assert response.status_code == 202
 
 
-def test_a_preflight_is_not_answered(client: httpx.Client) -> None:
+def test_f11_a_preflight_is_not_answered(client: httpx.Client) -> None:
     headers = {
         "Origin": "https://evil.example",
         "Access-Control-Request-Method": "POST",
@@ -395,7 +399,7 @@ def test_a_preflight_is_not_answered(client: httpx.Client) -> None:
     ],
 )
 @pytest.mark.parametrize("path", ["/livez", "/predict", "/nowhere"])
-def test_a_foreign_host_is_refused_on_loopback(
+def test_f3_f11_a_foreign_host_is_refused_on_loopback(
     client: httpx.Client, path: str, host: str
 ) -> None:
     response = client.get(path, headers={"Host": host})
@@ -453,7 +457,7 @@ def _passes(
         pytest.param(None, False, id="unknown"),
     ],
 )
-def test_without_keys_the_local_address_decides(
+def test_f15_without_keys_the_local_address_decides(
     server: tuple[str, int | None] | None, *, is_open: bool
 ) -> None:
     assert _passes(Settings(), Scope.ADMIN, server) is is_open
@@ -471,10 +475,10 @@ def test_with_an_admin_key_alone_predicting_is_open() -> None:
     assert _passes(settings, Scope.PREDICT)
 
 
-def test_with_an_admin_key_alone_the_documentation_can_be_closed() -> None:
+def test_f14_with_an_admin_key_alone_the_documentation_can_be_closed() -> None:
     settings = _settings(admin_key="admin", public_docs=False)
 
-    assert not _passes(settings, Scope.DOCS)  # F14
+    assert not _passes(settings, Scope.DOCS)
     assert _passes(settings, Scope.DOCS, headers={b"x-api-key": b"admin"})
 
 

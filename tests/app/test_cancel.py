@@ -99,17 +99,17 @@ def _get(server: Server, job_id: int) -> dict[str, Any]:
     return job
 
 
-def test_a_job_that_waits_is_cancelled_at_once(story: Story) -> None:
+def test_c14_a_job_that_waits_is_cancelled_at_once(story: Story) -> None:
     job = story.waiting.json()
 
-    assert (story.waiting.status_code, job["state"]) == (200, "cancelled")  # C14
+    assert (story.waiting.status_code, job["state"]) == (200, "cancelled")
     assert (job["attempt"], job["started_at"]) == (0, None)
     assert job["finished_at"] > job["created_at"]
 
 
-def test_a_running_job_is_cancelled_while_its_runner_stops(story: Story) -> None:
+def test_c14_a_running_job_is_cancelled_while_its_runner_stops(story: Story) -> None:
     # The fixture has seen it cancelled, and the runner gone.
-    assert story.running.status_code == 202  # C14
+    assert story.running.status_code == 202
     assert story.running.json()["state"] in {"running", "cancelled"}
 
 
@@ -121,7 +121,7 @@ def test_the_next_job_runs_after_a_cancelled_one(story: Story) -> None:
     assert (story.following["state"], story.following["attempt"]) == ("succeeded", 1)
 
 
-def test_nothing_comes_of_a_cancelled_job(story: Story) -> None:
+def test_c14_nothing_comes_of_a_cancelled_job(story: Story) -> None:
     for job in story.cancelled:
         assert (job["outcome"], job["reason"], job["metrics"]) == (None, None, None)
         assert (job["model_version"], job["links"]["model"]) == (None, None)
@@ -132,8 +132,8 @@ def test_nothing_comes_of_a_cancelled_job(story: Story) -> None:
     assert story.after["generation"] == story.before["generation"]
 
 
-def test_a_job_may_be_cancelled_again(story: Story) -> None:
-    assert [answer.status_code for answer in story.again] == [200, 200]  # C14
+def test_c14_a_job_may_be_cancelled_again(story: Story) -> None:
+    assert [answer.status_code for answer in story.again] == [200, 200]
     assert [answer.json() for answer in story.again] == story.cancelled
 
 
@@ -141,19 +141,19 @@ def test_cancelled_jobs_are_listed_as_such(story: Story) -> None:
     assert story.listed[:2] == story.cancelled[::-1]
 
 
-def test_a_job_that_succeeded_stays_so(trainer: Server) -> None:
+def test_c14_a_job_that_succeeded_stays_so(trainer: Server) -> None:
     job = train(trainer, **BRIEF)
 
-    response = _cancel(trainer, job["id"])  # C14
+    response = _cancel(trainer, job["id"])
 
     assert_problem(response, 409, "job-finished")
     assert _get(trainer, job["id"]) == job
 
 
-def test_a_job_that_failed_stays_so(trainer: Server) -> None:
+def test_c14_a_job_that_failed_stays_so(trainer: Server) -> None:
     job = _failed(trainer)
 
-    response = _cancel(trainer, job["id"])  # C14
+    response = _cancel(trainer, job["id"])
 
     assert_problem(response, 409, "job-finished")
     assert _get(trainer, job["id"]) == job
@@ -189,7 +189,9 @@ def test_an_unknown_job_cannot_be_cancelled(trainer: Server, number: str) -> Non
     assert_problem(response, 404, "not-found")
 
 
-def test_a_cancel_that_races_with_completion_has_one_outcome(trainer: Server) -> None:
+def test_c14_a_cancel_that_races_with_completion_has_one_outcome(
+    trainer: Server,
+) -> None:
     request = {"promote": "never", "config": {"epochs": 20}}
 
     for polls in np.random.default_rng(0).integers(6, size=ROUNDS // 2):
@@ -197,7 +199,7 @@ def test_a_cancel_that_races_with_completion_has_one_outcome(trainer: Server) ->
         assert any(_get(trainer, job_id)["state"] != "queued" for _ in range(5000))
         for _ in range(polls):
             _get(trainer, job_id)
-        cancel = _cancel(trainer, job_id)  # C14
+        cancel = _cancel(trainer, job_id)
 
         job = trainer.wait_for_job(job_id)
         assert (cancel.status_code, job["state"], job["model_version"] is None) in {
@@ -222,7 +224,7 @@ def store(settings: Settings) -> Iterator[Store]:
     opened.close()
 
 
-def test_of_a_cancel_and_a_success_at_once_one_wins(
+def test_c14_of_a_cancel_and_a_success_at_once_one_wins(
     store: Store, settings: Settings
 ) -> None:
     queue, claims = Jobs(store, settings), Claims(store, settings)
@@ -236,7 +238,7 @@ def test_of_a_cancel_and_a_success_at_once_one_wins(
         is_cancelled, has_succeeded = _at_once(queue, claims, claim, generation)
 
         job = queue.get(claim.id)
-        assert is_cancelled != has_succeeded  # C14
+        assert is_cancelled != has_succeeded
         assert job["state"] == ("cancelled" if is_cancelled else "succeeded")
         assert (job["model_version"] is None) == is_cancelled
         assert _count_versions(store) == before + has_succeeded

@@ -169,10 +169,10 @@ def test_without_a_holdout_there_is_nothing_to_measure(client: httpx.Client) -> 
         pytest.param({"dry_run": True}, "invalid", id="dry_run in the body"),
     ],
 )
-def test_bad_json_is_refused_in_a_dry_run_too(
+def test_c1_c2_c7_bad_json_is_refused_in_a_dry_run_too(
     client: httpx.Client, request_: dict[str, Any], code: str
 ) -> None:
-    response = _dry_json(client, **request_)  # C1, C2, C7
+    response = _dry_json(client, **request_)
 
     assert_problem(response, 422, code)
 
@@ -195,10 +195,10 @@ def test_a_bad_csv_is_refused_in_a_dry_run_too(
         assert faults(response)[0][:2] == fault
 
 
-def test_too_much_work_is_refused_in_a_dry_run_too(client: httpx.Client) -> None:
+def test_c8_too_much_work_is_refused_in_a_dry_run_too(client: httpx.Client) -> None:
     rows = "1,2,F\n3,4,M\n" * 50_001
 
-    response = _dry_csv(client, HEADER + rows, "&epochs=10000")  # C8
+    response = _dry_csv(client, HEADER + rows, "&epochs=10000")
 
     assert_problem(response, 422, "work-budget")
 

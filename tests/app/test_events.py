@@ -152,8 +152,8 @@ def test_the_last_event_is_the_job_at_its_end(story: Story) -> None:
 
 
 @pytest.mark.parametrize("row", [CANARY, "-11.5433", "examples"])
-def test_no_event_shows_a_row_of_the_data(story: Story, row: str) -> None:
-    assert row not in story.text  # C15
+def test_c15_no_event_shows_a_row_of_the_data(story: Story, row: str) -> None:
+    assert row not in story.text
 
 
 def test_an_event_is_three_lines(story: Story) -> None:
@@ -209,10 +209,10 @@ def test_a_client_that_has_seen_the_end_need_not_come_back(
     ],
     ids=lambda forged: ascii(forged[:20]),
 )
-def test_a_forged_last_event_id_is_answered_with_the_end(
+def test_f13_a_forged_last_event_id_is_answered_with_the_end(
     trainer: Server, story: Story, forged: str
 ) -> None:
-    (event,) = _follow(trainer, story.job["id"], last_event_id=forged)  # F13
+    (event,) = _follow(trainer, story.job["id"], last_event_id=forged)
 
     assert (event.event, event.id) == ("succeeded", story.events[-1].id)
 
@@ -264,11 +264,11 @@ def test_a_running_job_goes_on_telling(trainer: Server, live: int) -> None:
 
 
 @pytest.mark.parametrize("forged", ["-1", "999999999", "x"])
-def test_a_forged_last_event_id_does_not_silence_a_running_job(
+def test_f13_a_forged_last_event_id_does_not_silence_a_running_job(
     trainer: Server, live: int, forged: str
 ) -> None:
     with _stream(trainer, live, last_event_id=forged) as response:
-        event = next(EventSource(response).iter_sse())  # F13
+        event = next(EventSource(response).iter_sse())
 
     assert event.event == "progress"
 
@@ -347,7 +347,7 @@ def test_a_stream_without_news_is_kept_open_by_comments(narrow: Server) -> None:
     assert first[3:] == ["", ": ping", ""]
 
 
-def test_a_caller_may_hold_its_share_of_streams(narrow: Server) -> None:
+def test_f13_a_caller_may_hold_its_share_of_streams(narrow: Server) -> None:
     with ExitStack() as streams:
         _hold(streams, narrow, "mine")
         refusal = _refusal(narrow, "mine")
@@ -365,11 +365,11 @@ def test_one_caller_s_streams_leave_another_s_alone(narrow: Server) -> None:
     assert event.event == "progress"
 
 
-def test_a_process_holds_as_many_streams_as_it_may(narrow: Server) -> None:
+def test_f13_a_process_holds_as_many_streams_as_it_may(narrow: Server) -> None:
     with ExitStack() as streams:
         for key in ("mine", "theirs"):
             _hold(streams, narrow, key)
-        refusal = _refusal(narrow, "admin")  # F13
+        refusal = _refusal(narrow, "admin")
         prediction = narrow.client.post(
             "/predict",
             json={"weight_offset": 1, "height_offset": 1},
@@ -381,15 +381,15 @@ def test_a_process_holds_as_many_streams_as_it_may(narrow: Server) -> None:
     assert prediction.status_code == 200
 
 
-def test_a_client_that_leaves_frees_its_slot(narrow: Server) -> None:
+def test_f13_a_client_that_leaves_frees_its_slot(narrow: Server) -> None:
     for _ in range(5):  # more than there are slots
         with ExitStack() as streams:
-            response = _hold(streams, narrow, "mine")  # F13
+            response = _hold(streams, narrow, "mine")
 
             assert next(EventSource(response).iter_sse()).event == "progress"
 
 
-def test_a_head_or_a_refusal_takes_no_slot(narrow: Server) -> None:
+def test_f13_a_head_or_a_refusal_takes_no_slot(narrow: Server) -> None:
     headers = {"X-API-Key": "mine"}
     for _ in range(5):
         narrow.client.head("/train/1/events", headers=headers)
@@ -403,10 +403,10 @@ def test_a_head_or_a_refusal_takes_no_slot(narrow: Server) -> None:
 @pytest.mark.parametrize(
     "headers", [{}, {"X-API-Key": "wrong"}], ids=["no key", "wrong key"]
 )
-def test_following_needs_a_key_where_reading_does(
+def test_c15_following_needs_a_key_where_reading_does(
     narrow: Server, headers: dict[str, str]
 ) -> None:
-    response = narrow.client.get("/train/1/events", headers=headers)  # C15
+    response = narrow.client.get("/train/1/events", headers=headers)
 
     assert_problem(response, 401, "unauthenticated")
 
@@ -425,10 +425,10 @@ def test_following_needs_a_key_where_reading_does(
         ),
     ],
 )
-def test_who_may_follow_a_job_may_not_cancel_it(
+def test_c15_f2_f11_who_may_follow_a_job_may_not_cancel_it(
     narrow: Server, headers: dict[str, str], status: int, code: str
 ) -> None:
-    response = narrow.client.delete("/train/1", headers=headers)  # C15, F2, F11
+    response = narrow.client.delete("/train/1", headers=headers)
 
     job = narrow.client.get("/train/1", headers={"X-API-Key": "mine"}).json()
     assert_problem(response, status, code)

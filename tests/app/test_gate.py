@@ -476,22 +476,22 @@ def _assert_decided_against_the_parent(
     assert job["outcome"] == ("promoted" if is_good_enough else "rejected")
 
 
-def test_conflicting_rows_are_trained_on_with_a_warning(server: Server) -> None:
+def test_c3_conflicting_rows_are_trained_on_with_a_warning(server: Server) -> None:
     config = {"epochs": 300, "holdout": 0, "patience": None}
 
-    job = train(server, examples=CONFLICTING, promote="never", config=config)  # C3
+    job = train(server, examples=CONFLICTING, promote="never", config=config)
 
     assert (job["state"], job["warnings"]) == ("succeeded", ["20 conflicting rows"])
     assert job["train_loss"] == pytest.approx(math.log(2), abs=0.01)
 
 
 @pytest.mark.parametrize("column", ["weight_offset", "height_offset"])
-def test_a_constant_feature_is_trained_on_with_a_warning(
+def test_c4_a_constant_feature_is_trained_on_with_a_warning(
     server: Server, column: str
 ) -> None:
     examples = [example | {column: 1.1} for example in FOUR]
 
-    job = train(server, examples=examples, promote="never", config={"epochs": 9})  # C4
+    job = train(server, examples=examples, promote="never", config={"epochs": 9})
 
     params = _artifact(server, job["model_version"]).params
     assert job["state"] == "succeeded"

@@ -44,11 +44,13 @@ def _train(server: Server, key: str, **request: Any) -> httpx.Response:
     return server.client.post("/train", json=BRIEF | request, headers=headers)
 
 
-def test_fifty_equal_requests_at_once_are_one_job(trainer: Server, key: str) -> None:
+def test_c11_fifty_equal_requests_at_once_are_one_job(
+    trainer: Server, key: str
+) -> None:
     before = newest(trainer.client)
 
     with ThreadPoolExecutor(50) as pool:
-        answers = list(pool.map(lambda _: _train(trainer, key), range(50)))  # C11
+        answers = list(pool.map(lambda _: _train(trainer, key), range(50)))
 
     replays = [answer.headers.get("Idempotency-Replayed") for answer in answers]
     (location,) = {answer.headers["Location"] for answer in answers}
@@ -70,14 +72,14 @@ def test_fifty_equal_requests_at_once_are_one_job(trainer: Server, key: str) -> 
         pytest.param({"note": "other"}, id="note"),
     ],
 )
-def test_a_key_does_not_fit_another_request(
+def test_c12_a_key_does_not_fit_another_request(
     trainer: Server, key: str, change: dict[str, Any]
 ) -> None:
     different = {"examples": FOUR[::-1], "note": "first"}
     first = trainer.wait_for_job(_train(trainer, key, **different).json()["id"])
     before = newest(trainer.client)
 
-    response = _train(trainer, key, **different | change)  # C12
+    response = _train(trainer, key, **different | change)
 
     assert_problem(response, 422, "key-reused")
     assert newest(trainer.client) == before
@@ -145,7 +147,9 @@ def test_keys_differ_in_case(trainer: Server, key: str) -> None:
 
 
 @pytest.mark.parametrize("quote", ["", '"'], ids=["bare", "in quotes"])
-def test_a_key_may_have_255_characters(trainer: Server, key: str, quote: str) -> None:
+def test_c13_a_key_may_have_255_characters(
+    trainer: Server, key: str, quote: str
+) -> None:
     longest = key.ljust(255, "~")
 
     first, replay = (_train(trainer, quote + longest + quote) for _ in range(2))
@@ -169,13 +173,13 @@ def test_a_key_may_have_255_characters(trainer: Server, key: str, quote: str) ->
     ],
 )
 @pytest.mark.parametrize("query", ["", "?dry_run=true"], ids=["job", "dry run"])
-def test_what_is_no_key_is_refused(
+def test_c13_f8_what_is_no_key_is_refused(
     trainer: Server, keys: list[bytes], query: str
 ) -> None:
     before = newest(trainer.client)
     headers = [(b"Idempotency-Key", one) for one in keys]
 
-    response = trainer.client.post("/train" + query, headers=headers)  # C13, F8
+    response = trainer.client.post("/train" + query, headers=headers)
 
     assert_problem(response, 400, "idempotency-key")
     assert newest(trainer.client) == before
@@ -186,7 +190,7 @@ def test_what_is_no_key_is_refused(
     [b"one\r\n two", b"one\rtwo", b"one\n two", b"one\x00two", b"   ", b"\r\n "],
     ids=["folded line", "CR", "folded LF", "NUL", "blank", "folded blank"],
 )
-def test_a_key_that_no_client_library_sends_is_refused(
+def test_c13_f8_a_key_that_no_client_library_sends_is_refused(
     trainer: Server, value: bytes
 ) -> None:
     before = newest(trainer.client)
@@ -195,13 +199,15 @@ def test_a_key_that_no_client_library_sends_is_refused(
         trainer.port,
         b"POST /train HTTP/1.1\r\nHost: localhost\r\nIdempotency-Key:%b\r\n"
         b"Connection: close\r\nContent-Length: 0\r\n\r\n" % value,
-    )  # C13, F8
+    )
 
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert newest(trainer.client) == before
 
 
-def test_a_key_behind_a_line_end_is_another_header(trainer: Server, key: str) -> None:
+def test_f8_a_key_behind_a_line_end_is_another_header(
+    trainer: Server, key: str
+) -> None:
     request = (
         "POST /train HTTP/1.1\r\nHost: localhost\r\nX-Request-ID: one\r\n"
         f"Idempotency-Key: {key}\r\nIdempotency-Replayed: true\r\n"
@@ -215,7 +221,7 @@ def test_a_key_behind_a_line_end_is_another_header(trainer: Server, key: str) ->
     assert key.encode() not in answer
 
 
-def test_a_key_serves_for_as_long_as_its_job_is_kept(
+def test_c13_a_key_serves_for_as_long_as_its_job_is_kept(
     trainer: Server, store: Store, key: str
 ) -> None:
     job = trainer.wait_for_job(_train(trainer, key).json()["id"])
@@ -227,14 +233,14 @@ def test_a_key_serves_for_as_long_as_its_job_is_kept(
     assert replay.json()["id"] == job["id"]
 
 
-def test_a_key_may_be_used_again_after_its_job_is_gone(
+def test_c13_a_key_may_be_used_again_after_its_job_is_gone(
     trainer: Server, store: Store, key: str
 ) -> None:
     job = trainer.wait_for_job(_train(trainer, key).json()["id"])
     _age(store, job["id"], 8 * DAY)
     Jobs(store, trainer.settings()).purge()
 
-    again = _train(trainer, key, note="another request")  # C13
+    again = _train(trainer, key, note="another request")
 
     assert again.status_code == 202
     assert again.json()["id"] > job["id"]
@@ -352,8 +358,8 @@ def test_a_caller_may_have_as_many_jobs_waiting_as_its_share(shares: Shares) -> 
     assert [answer.status_code for answer in shares.mine] == [202, 202]
 
 
-def test_beyond_its_share_a_caller_is_put_off(shares: Shares) -> None:
-    assert_problem(shares.third, 429, "caller-limit")  # C10
+def test_c10_beyond_its_share_a_caller_is_put_off(shares: Shares) -> None:
+    assert_problem(shares.third, 429, "caller-limit")
     assert shares.third.headers["Retry-After"] == "1"
 
 
@@ -361,18 +367,18 @@ def test_one_caller_s_share_leaves_another_s_alone(shares: Shares) -> None:
     assert shares.theirs.status_code == 202
 
 
-def test_a_full_queue_puts_every_caller_off(shares: Shares) -> None:
-    assert_problem(shares.overfull, 503, "queue-full")  # C10
+def test_c10_a_full_queue_puts_every_caller_off(shares: Shares) -> None:
+    assert_problem(shares.overfull, 503, "queue-full")
     assert shares.overfull.headers["Retry-After"] == "1"
 
 
-def test_what_was_put_off_is_not_stored(shares: Shares) -> None:
+def test_c10_what_was_put_off_is_not_stored(shares: Shares) -> None:
     # One runs and three wait; two of them are on the article's people.
     assert shares.stored == (4, 3)
 
 
-def test_callers_may_use_the_same_key(shares: Shares) -> None:
-    assert shares.theirs.json()["id"] != shares.mine[0].json()["id"]  # C13
+def test_c13_callers_may_use_the_same_key(shares: Shares) -> None:
+    assert shares.theirs.json()["id"] != shares.mine[0].json()["id"]
     assert "Idempotency-Replayed" not in shares.theirs.headers
 
 
@@ -389,11 +395,11 @@ def test_a_dry_run_needs_no_room(shares: Shares) -> None:
     assert shares.dry_run_when_full.status_code == 200
 
 
-def test_training_needs_more_than_a_predict_key(shares: Shares) -> None:
-    assert_problem(shares.with_predict_key, 403, "forbidden")  # C15
+def test_c15_training_needs_more_than_a_predict_key(shares: Shares) -> None:
+    assert_problem(shares.with_predict_key, 403, "forbidden")
 
 
-def test_neither_keys_nor_callers_are_shown(shares: Shares) -> None:
+def test_f6_neither_keys_nor_callers_are_shown(shares: Shares) -> None:
     shown = " ".join(answer.text for answer in (*shares.mine, shares.third))
 
     assert not [word for word in ("mine", "idempotency", 'caller"') if word in shown]

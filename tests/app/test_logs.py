@@ -137,7 +137,7 @@ def test_the_route_is_a_template(
     assert (facts["route"], facts["status"]) == (route, status)
 
 
-def test_neither_keys_nor_input_are_in_the_log(logged: Server) -> None:
+def test_f6_neither_keys_nor_input_are_in_the_log(logged: Server) -> None:
     person = {"weight_offset": WEIGHT, "height_offset": -3}
     examples = [{**person, "label": "F"}, {**EMILY, "label": "M"}]
     for bearer in (f"Bearer {KEY}", f"Bearer {KEY}-wrong"):
@@ -159,7 +159,7 @@ def test_neither_keys_nor_input_are_in_the_log(logged: Server) -> None:
     assert not re.search(r"4242\.1|s3cret|key", log)
 
 
-def test_a_path_forges_no_line(logged: Server) -> None:
+def test_f7_a_path_forges_no_line(logged: Server) -> None:
     request = f"GET {FORGED} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
     exchange(logged.port, f"{request}X-Request-ID: forged\r\n\r\n".encode())
 
@@ -170,7 +170,7 @@ def test_a_path_forges_no_line(logged: Server) -> None:
     assert "/x%0A%7B%22level%22%7D%0D%1B%5B31m%00%E2%80%A8" in line
 
 
-def test_a_long_path_is_cut(logged: Server) -> None:
+def test_f7_a_long_path_is_cut(logged: Server) -> None:
     response = logged.client.get("/" + "a%20" * 1_000)
 
     line = _line_of(logged, response.headers["X-Request-ID"])
@@ -179,7 +179,7 @@ def test_a_long_path_is_cut(logged: Server) -> None:
 
 
 @pytest.mark.parametrize("forged", [b'1.2.3.4" 200\xe9 {}', b"x" * 500])
-def test_a_proxy_forges_no_line(logged: Server, forged: bytes) -> None:
+def test_f7_f16_a_proxy_forges_no_line(logged: Server, forged: bytes) -> None:
     response = logged.client.get("/", headers=[(b"X-Forwarded-For", forged)])
 
     line = _line_of(logged, response.headers["X-Request-ID"])
@@ -236,7 +236,7 @@ def test_an_unknown_format_is_refused(tmp_path: Path) -> None:
     server.client.close()
 
 
-def test_an_exception_stays_on_its_line(caplog: pytest.LogCaptureFixture) -> None:
+def test_f7_an_exception_stays_on_its_line(caplog: pytest.LogCaptureFixture) -> None:
     try:
         float("two\nlines")
     except ValueError:

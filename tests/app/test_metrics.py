@@ -152,7 +152,7 @@ def test_requests_are_told_apart_by_method_route_and_status(
     wait_for(lambda: {name: _since(before, look(), *name) for name in wanted} == wanted)
 
 
-def test_what_clients_make_up_adds_no_series(
+def test_f9_what_clients_make_up_adds_no_series(
     measured: Server, look: Callable[[], Samples]
 ) -> None:
     for number in range(5):
@@ -362,7 +362,7 @@ def test_without_a_database_the_rest_is_told(
     assert "offsetnet_queue_depth" not in {name for name, _ in samples}
 
 
-def test_the_metrics_may_want_a_key(tmp_path: Path) -> None:
+def test_f14_the_metrics_may_want_a_key(tmp_path: Path) -> None:
     environment = {"OFFSETNET_PUBLIC_DOCS": "false", "OFFSETNET_ADMIN_KEY": "key"}
     with Server(tmp_path / "data", environment=environment) as server:
         refused = server.client.get("/metrics")

@@ -391,7 +391,7 @@ def test_the_page_is_made_of_our_own_files(client: httpx.Client) -> None:
     assert not re.search("https?:|//", page.text)
 
 
-def test_the_page_s_policy_allows_our_own_files_alone(client: httpx.Client) -> None:
+def test_f10_the_page_s_policy_allows_our_own_files_alone(client: httpx.Client) -> None:
     policy = client.get("/docs").headers["Content-Security-Policy"]
 
     directives = dict(part.strip().split(" ", 1) for part in policy.split(";"))
@@ -419,10 +419,12 @@ def test_every_file_of_the_page_is_served(client: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("query", ["?url=https://evil.example/x", "?configUrl=//evil"])
-def test_the_page_does_not_answer_to_its_url(client: httpx.Client, query: str) -> None:
+def test_f10_the_page_does_not_answer_to_its_url(
+    client: httpx.Client, query: str
+) -> None:
     script = client.get("/static/docs.js").text
 
-    page = client.get(f"/docs{query}")  # F10
+    page = client.get(f"/docs{query}")
 
     assert page.text == client.get("/docs").text
     assert "queryConfigEnabled: false" in script

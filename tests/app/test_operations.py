@@ -175,7 +175,7 @@ def test_a_path_that_is_almost_one_is_not_found(
         "/livez;x",
     ],
 )
-def test_a_disguised_path_leads_nowhere(server: Server, path: str) -> None:
+def test_f3_a_disguised_path_leads_nowhere(server: Server, path: str) -> None:
     request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
     answer = exchange(server.port, request.encode())
@@ -231,10 +231,10 @@ def test_a_plain_request_id_is_kept(
         pytest.param(b"a\tb", id="tab"),
     ],
 )
-def test_another_request_id_is_replaced(
+def test_f8_another_request_id_is_replaced(
     client: httpx.Client, request_id: bytes
 ) -> None:
-    response = client.get("/livez", headers={b"X-Request-ID": request_id})  # F8
+    response = client.get("/livez", headers={b"X-Request-ID": request_id})
 
     assert re.fullmatch("[0-9a-f]{16}", response.headers["X-Request-ID"])
 

@@ -101,10 +101,10 @@ def full_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield running
 
 
-def test_a_full_queue_takes_no_job(full_server: Server) -> None:
+def test_c10_a_full_queue_takes_no_job(full_server: Server) -> None:
     before = newest(full_server.client)
 
-    response = full_server.client.post("/train")  # C10
+    response = full_server.client.post("/train")
 
     assert_problem(response, 503, "queue-full")
     assert response.headers["Retry-After"] == "1"

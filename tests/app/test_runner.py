@@ -50,11 +50,11 @@ def overdue_job(hasty: Server) -> dict[str, Any]:
     return train(hasty, **ENDLESS)
 
 
-def test_a_job_that_takes_too_long_fails(overdue_job: dict[str, Any]) -> None:
+def test_c9_a_job_that_takes_too_long_fails(overdue_job: dict[str, Any]) -> None:
     assert (overdue_job["state"], overdue_job["reason"]) == ("failed", "timeout")
 
 
-def test_nothing_comes_of_a_job_that_took_too_long(
+def test_c9_nothing_comes_of_a_job_that_took_too_long(
     hasty: Server, overdue_job: dict[str, Any]
 ) -> None:
     models = hasty.client.get("/models").json()
@@ -72,7 +72,7 @@ def test_the_time_limit_is_logged(hasty: Server, overdue_job: dict[str, Any]) ->
     wait_for(lambda: line in hasty.log())
 
 
-def test_an_epoch_that_does_not_end_is_ended(hasty: Server) -> None:
+def test_c9_an_epoch_that_does_not_end_is_ended(hasty: Server) -> None:
     people = Dataset(X=np.ones((300_000, 2)), y=np.arange(3e5)[:, None] % 2)
     config = TrainingConfig(batch_size=1, epochs=1, holdout=0, shuffle=False)
     store = Store(hasty.settings())
@@ -151,13 +151,13 @@ def test_a_job_that_needs_too_much_memory_fails_and_the_next_succeeds(
     assert following["state"] == "succeeded"
 
 
-def test_a_training_that_diverges_fails_without_a_version(
+def test_c6_a_training_that_diverges_fails_without_a_version(
     limited: Server, store: Store
 ) -> None:
     before = limited.client.get("/models").json()
     config = replace(ARTICLE_CONFIG, learning_rate=1e308, momentum=0.9)
 
-    job = limited.wait_for_job(enqueue(store, ARTICLE_PEOPLE, config))  # C6
+    job = limited.wait_for_job(enqueue(store, ARTICLE_PEOPLE, config))
 
     assert (job["state"], job["reason"]) == ("failed", "diverged")
     assert limited.client.get("/models").json() == before

@@ -50,7 +50,7 @@ def test_a_lease_outlasts_three_beats() -> None:
         Settings(beat_seconds=2, lease_seconds=5)
 
 
-def test_a_key_is_not_in_the_error_of_another_setting(
+def test_f6_a_key_is_not_in_the_error_of_another_setting(
     environment: pytest.MonkeyPatch,
 ) -> None:
     environment.setenv("OFFSETNET_ADMIN_KEY", "canary")
@@ -63,7 +63,7 @@ def test_a_key_is_not_in_the_error_of_another_setting(
 
 
 @pytest.mark.usefixtures("environment")
-def test_a_child_process_gets_the_settings_without_the_keys() -> None:
+def test_f6_a_child_process_gets_the_settings_without_the_keys() -> None:
     settings = Settings(admin_key=(SecretStr("secret"),), poll_seconds=0.25)
 
     environment = settings.runner_environment()
@@ -80,7 +80,7 @@ def test_a_child_process_gets_the_database_s_address_whole() -> None:
     assert settings.runner_environment()["OFFSETNET_DATABASE_URL"] == url
 
 
-def test_the_database_s_address_is_not_shown(
+def test_f6_the_database_s_address_is_not_shown(
     environment: pytest.MonkeyPatch,
 ) -> None:
     environment.setenv("OFFSETNET_DATABASE_URL", "postgresql://user:secret@localhost/")

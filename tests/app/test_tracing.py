@@ -161,7 +161,7 @@ def test_a_malformed_traceparent_starts_a_trace(
     assert (response.status_code, span.parent_id) == (404, "")
 
 
-def test_no_input_is_in_what_is_sent(traced: Server, collector: Collector) -> None:
+def test_f6_no_input_is_in_what_is_sent(traced: Server, collector: Collector) -> None:
     requests: list[dict[str, Any]] = [
         {"url": "/predict", "json": PERSON},
         {"url": "/predict", "json": {**PERSON, "height_offset": "so tall"}},

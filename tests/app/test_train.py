@@ -224,19 +224,19 @@ def test_a_kept_version_is_stored_inactive_and_can_be_pinned(trainer: Server) ->
     assert answer.json()["model_version"] == version
 
 
-def test_conflicting_rows_are_warned_of(trainer: Server) -> None:
+def test_c3_conflicting_rows_are_warned_of(trainer: Server) -> None:
     twins = [{**FOUR[0], "label": label} for label in "FMF"]
 
-    job = train(trainer, examples=[*twins, *FOUR[1:]], **BRIEF)  # C3
+    job = train(trainer, examples=[*twins, *FOUR[1:]], **BRIEF)
 
     assert job["warnings"] == ["3 conflicting rows", "no holdout: too few rows"]
     assert math.isfinite(job["train_loss"])
 
 
-def test_a_constant_column_is_warned_of(trainer: Server) -> None:
+def test_c4_a_constant_column_is_warned_of(trainer: Server) -> None:
     people = [{**person, "height_offset": 3} for person in FOUR]
 
-    job = train(  # C4
+    job = train(
         trainer, examples=people, config={"epochs": 5, "holdout": 0}, promote="never"
     )
 

@@ -19,16 +19,16 @@ from tests.app.training import (
 )
 
 
-def test_examples_of_one_class_are_refused(client: httpx.Client) -> None:
+def test_c1_examples_of_one_class_are_refused(client: httpx.Client) -> None:
     before = newest(client)
 
-    response = client.post("/train", json={"examples": [FOUR[0], FOUR[3]]})  # C1
+    response = client.post("/train", json={"examples": [FOUR[0], FOUR[3]]})
 
     assert_problem(response, 422, "single-class")
     assert newest(client) == before
 
 
-def test_a_csv_of_one_class_is_refused(client: httpx.Client) -> None:
+def test_c1_a_csv_of_one_class_is_refused(client: httpx.Client) -> None:
     before = newest(client)
 
     response = client.post(
@@ -117,7 +117,7 @@ OUT_OF_RANGE: Final = [
 
 
 @pytest.mark.parametrize(("request_body", "pointer", "code"), REFUSED)
-def test_a_request_that_breaks_a_rule_stores_no_job(
+def test_c2_c5_a_request_that_breaks_a_rule_stores_no_job(
     client: httpx.Client, request_body: object, pointer: str, code: str
 ) -> None:
     before = newest(client)
@@ -130,7 +130,7 @@ def test_a_request_that_breaks_a_rule_stores_no_job(
 
 
 @pytest.mark.parametrize(("name", "value"), OUT_OF_RANGE, ids=str)
-def test_a_setting_out_of_its_range_stores_no_job(
+def test_c6_c7_a_setting_out_of_its_range_stores_no_job(
     client: httpx.Client, name: str, value: object
 ) -> None:
     before = newest(client)
@@ -144,7 +144,7 @@ def test_a_setting_out_of_its_range_stores_no_job(
 
 @pytest.mark.parametrize("name", ["learning_rate", "momentum", "holdout"])
 @pytest.mark.parametrize("value", ["NaN", "Infinity", "1e999"])
-def test_a_setting_is_finite(client: httpx.Client, name: str, value: str) -> None:
+def test_c6_a_setting_is_finite(client: httpx.Client, name: str, value: str) -> None:
     body = f'{{"config": {{"{name}": {value}}}}}'
 
     response = client.post("/train", content=body, headers=JSON)
@@ -214,7 +214,7 @@ def test_settings_of_a_json_request_do_not_stand_in_the_query(
         pytest.param("0,1,F\n", (2, "weight_lb", "out_of_range"), id="no weight"),
     ],
 )
-def test_a_bad_csv_stores_no_job(
+def test_c5_a_bad_csv_stores_no_job(
     client: httpx.Client, rows: str, expected: tuple[int, str | None, str]
 ) -> None:
     before = newest(client)
@@ -228,7 +228,7 @@ def test_a_bad_csv_stores_no_job(
     assert newest(client) == before
 
 
-def test_an_empty_csv_stores_no_job(client: httpx.Client) -> None:
+def test_c2_an_empty_csv_stores_no_job(client: httpx.Client) -> None:
     response = client.post("/train", headers=CSV)
 
     assert_problem(response, 422, "invalid")
@@ -256,17 +256,17 @@ def test_a_csv_with_line_ends_of_old_macs_is_refused(client: httpx.Client) -> No
     assert_problem(response, 422, "invalid")
 
 
-def test_work_over_the_budget_stores_no_job(client: httpx.Client) -> None:
+def test_c8_work_over_the_budget_stores_no_job(client: httpx.Client) -> None:
     before = newest(client)
     body = "weight_offset,height_offset,label\n1,1,F\n" + "2,2,M\n" * 100_000
 
-    response = client.post("/train?epochs=10000", content=body, headers=CSV)  # C8
+    response = client.post("/train?epochs=10000", content=body, headers=CSV)
 
     assert_problem(response, 422, "work-budget")
     assert newest(client) == before
 
 
-def test_exactly_the_work_budget_may_be_spent() -> None:
+def test_c8_exactly_the_work_budget_may_be_spent() -> None:
     rows = MAX_ROW_EPOCHS // 10_000
     table = Table(
         header=OFFSETS.columns,

@@ -77,10 +77,10 @@ def test_a_version_keeps_the_challenger_s_metrics(
     assert model["metrics"] == sample_job["metrics"]["challenger"]
 
 
-def test_equal_data_and_seed_give_equal_bits(
+def test_c16_equal_data_and_seed_give_equal_bits(
     trainer: Server, sample_job: dict[str, Any]
 ) -> None:
-    again = train_on_csv(trainer, SAMPLE, epochs=20, promote="never")  # C16
+    again = train_on_csv(trainer, SAMPLE, epochs=20, promote="never")
 
     first, second = (model_of(trainer.client, job) for job in (sample_job, again))
     assert first["sha256"] == second["sha256"]

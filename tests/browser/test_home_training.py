@@ -171,7 +171,7 @@ def test_a_file_can_be_chosen(page: Page, server: Server) -> None:
     expect(page.get_by_label("CSV: type")).to_have_value("")
 
 
-def test_hostile_text_is_shown_as_text(page: Page, server: Server) -> None:
+def test_f12_c17_hostile_text_is_shown_as_text(page: Page, server: Server) -> None:
     dialogs: list[str] = []
     page.on("dialog", lambda dialog: dialogs.append(dialog.message))
     open_home(page, server)
