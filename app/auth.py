@@ -7,16 +7,18 @@ models) and `admin` (everything that changes state). An admin key opens both.
 import hashlib
 import hmac
 import ipaddress
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from enum import Enum
 from functools import lru_cache
-from typing import Final
+from typing import Final, NoReturn
 
 from starlette.types import Scope as Connection
 
 from app.settings import Settings
+from app.wrong_keys import WrongKeys
 
 LOCAL_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
+KEY_HEADERS: Final = (b"authorization", b"x-api-key")
 
 
 class Scope(Enum):
@@ -44,14 +46,24 @@ class ForeignHostError(Exception):
     """The Host is not a name of this machine's loopback."""
 
 
-def refuse_doubled(headers: Iterable[tuple[bytes, bytes]]) -> None:
-    """Let a request pass that names one host.
+def settle_doubled(
+    sent: Iterable[tuple[bytes, bytes]], headers: MutableMapping[bytes, bytes]
+) -> None:
+    """Let a request pass that names one host; of two keys in one header take none.
+
+    Args:
+        sent: Its headers, as they came.
+        headers: The same, each with one value.
 
     Raises:
         ForeignHostError: It names several, of which a proxy may have seen another.
     """
-    if [name for name, _ in headers].count(b"host") > 1:
+    names = [name for name, _ in sent]
+    if names.count(b"host") > 1:
         raise ForeignHostError("there must be one Host")
+    for name in KEY_HEADERS:
+        if names.count(name) > 1:
+            headers[name] = b""
 
 
 class Guard:
@@ -59,6 +71,7 @@ class Guard:
 
     def __init__(self, settings: Settings) -> None:
         """Keep the digests of the configured keys."""
+        self._wrong_keys = WrongKeys(settings.wrong_keys_limit)
         self._admin = frozenset(map(_digest, settings.all_admin_keys()))
         self._predict = frozenset(map(_digest, settings.all_predict_keys()))
         self._has_open_docs = settings.public_docs
@@ -78,6 +91,7 @@ class Guard:
 
         Raises:
             UnauthenticatedError: A key is needed and none that fits was sent.
+            WrongKeysError: Likewise, and many came from there before.
             ForbiddenError: The key is for predicting only.
             ForeignOriginError: A change of state is asked for by another site.
         """
@@ -85,7 +99,7 @@ class Guard:
             _check_origin(headers)
             self._check_admin(connection, headers)
         elif not self.is_open(scope):
-            self._check_predict(headers)
+            self._check_predict(connection, headers)
 
     def caller(self, headers: Mapping[bytes, bytes]) -> str:
         """Name the caller by the digest of its key; "" where none is configured."""
@@ -118,11 +132,19 @@ class Guard:
         if _is_among(key, self._predict) and not _is_among(key, self._admin):
             raise ForbiddenError("this key may predict and read only")
         if not _is_among(key, self._admin):
-            raise UnauthenticatedError("a valid key is needed")
+            self._refuse(key, connection)
 
-    def _check_predict(self, headers: Mapping[bytes, bytes]) -> None:
-        if not _is_among(_sent_key(headers), self._predict | self._admin):
-            raise UnauthenticatedError("a valid key is needed")
+    def _check_predict(
+        self, connection: Connection, headers: Mapping[bytes, bytes]
+    ) -> None:
+        key = _sent_key(headers)
+        if not _is_among(key, self._predict | self._admin):
+            self._refuse(key, connection)
+
+    def _refuse(self, key: bytes | None, connection: Connection) -> NoReturn:
+        if key is not None:
+            self._wrong_keys.count(connection["client"])
+        raise UnauthenticatedError("a valid key is needed")
 
 
 def _digest(key: bytes) -> bytes:

@@ -53,6 +53,7 @@ from app.versions import (
     UnknownVersionError,
     VersionInUseError,
 )
+from app.wrong_keys import MEMORY_SECONDS, WrongKeysError
 from model import ArtifactError, CsvEncodingError, CsvError
 
 MAX_ERRORS: Final = 20
@@ -132,6 +133,9 @@ PROBLEMS: Final[dict[type[Exception], Problem]] = {
     CallerLimitError: Problem(429, "caller-limit", "Too many jobs of this key", _RETRY),
     CallerStreamLimitError: Problem(
         429, "caller-stream-limit", "Too many streams of this key", _RETRY
+    ),
+    WrongKeysError: Problem(
+        429, "wrong-keys", "Too many wrong keys", {"Retry-After": f"{MEMORY_SECONDS}"}
     ),
     QueueFullError: Problem(503, "queue-full", "Too many jobs wait", _RETRY),
     StreamLimitError: Problem(503, "stream-limit", "Too many streams", _RETRY),

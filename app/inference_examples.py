@@ -151,6 +151,10 @@ ERRORS: Final[dict[str, tuple[str, dict[str, str]]]] = {
         "No such model or version",
         _error("there is one model here, offsetnet", "not-found"),
     ),
+    "429": (
+        "Too many wrong keys",
+        _error("too many wrong keys came from this address", "wrong-keys"),
+    ),
     "413": (
         "The body is too large",
         _error("the body may have 262144 bytes", "too-large"),

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any, Final, NamedTuple
 
 from pydantic import TypeAdapter
@@ -138,12 +139,18 @@ def _complete(
         operation["requestBody"] = body
     operation["responses"] = {
         str(status): _error(name, status, schemas["error", ""])
-        for status in (400, *told.statuses)
+        for status in _statuses(told)
     }
     if told.answer is not None:
         content = {"schema": schemas[name, "answer"], "example": ANSWERS[name]}
         good = {"description": "Done", "content": {JSON_TYPE: content}}
         operation["responses"] = {"200": good, **operation["responses"]}
+
+
+def _statuses(told: _Told) -> list[int]:
+    """Return the statuses of an operation's errors: who may send a key may err."""
+    wrong_keys = {429} if HTTPStatus.UNAUTHORIZED in told.statuses else set()
+    return sorted({400, *told.statuses} | wrong_keys)
 
 
 def _parameter(name: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from fastapi.telemetry import TelemetryConfig
 from starlette.routing import BaseRoute
 from starlette.types import Message, Receive, Scope, Send
 
-from app.auth import Guard, refuse_doubled
+from app.auth import Guard, settle_doubled
 from app.bodies import RawRequest
 from app.errors import answer, is_bug
 from app.metrics import Metrics
@@ -79,7 +79,7 @@ class ObservedApp(FastAPI):
         request = RawRequest(scope, receive)
         try:
             if len(headers) != len(scope["headers"]):
-                refuse_doubled(scope["headers"])
+                settle_doubled(scope["headers"], headers)
             self._guard.check_host(scope["server"], headers.get(b"host", b""))
             response = None if direct is None else await direct(request)
         except Exception as error:  # as FastAPI does for its routes

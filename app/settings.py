@@ -52,6 +52,11 @@ class Settings(BaseSettings):
     predict_key_file: Path | None = Field(
         default=None, description="file with such keys"
     )
+    wrong_keys_limit: int = Field(
+        default=20,
+        ge=1,
+        description="wrong keys a minute from one address, in each process",
+    )
     allowed_hosts: Names = Field(
         default=(), description="further Host names to answer on loopback connections"
     )
@@ -188,7 +193,8 @@ class Settings(BaseSettings):
     def runner_environment(self) -> dict[str, str]:
         """Return the variables that give a child process these settings, keys aside."""
         names = type(self).model_fields.keys() - {"admin_key", "predict_key"}
-        names -= {"admin_key_file", "predict_key_file", "allowed_hosts"}
+        names -= {"admin_key_file", "predict_key_file", "wrong_keys_limit"}
+        names -= {"allowed_hosts"}
         values = {name: getattr(self, name) for name in names}
         return {
             PREFIX + name.upper(): str(_reveal(value))

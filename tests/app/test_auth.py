@@ -67,6 +67,7 @@ def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         "OFFSETNET_PREDICT_KEY_FILE": str(folder / "predict"),
         "OFFSETNET_ALLOWED_HOSTS": "offsetnet.test,Capital.Test",
         "OFFSETNET_PUBLIC_DOCS": "false",
+        "OFFSETNET_WRONG_KEYS_LIMIT": "100000",
     }
     with Server(folder / "data", "--access-log", environment=environment) as running:
         yield running

@@ -12,9 +12,14 @@ from tests.app.json_schema import conforms
 from tests.app.test_openapi import DOCUMENT, INFERENCE, INFERENCE_ERROR, OPERATIONS
 from tests.server import Server
 
-KEYS: Final = {"OFFSETNET_ADMIN_KEY": "admin", "OFFSETNET_PREDICT_KEY": "reader"}
+KEYS: Final = {
+    "OFFSETNET_ADMIN_KEY": "admin",
+    "OFFSETNET_PREDICT_KEY": "reader",
+    "OFFSETNET_WRONG_KEYS_LIMIT": "1",
+}
 ADMIN: Final = {"Authorization": "Bearer admin"}
 READER: Final = {"Authorization": "Bearer reader"}
+WRONG: Final = {"Authorization": "Bearer wrong"}
 PATHS: Final = {
     operation["operationId"]: (method, path)
     for (method, path), operation in OPERATIONS.items()
@@ -55,6 +60,9 @@ def _provoke(client: httpx.Client, name: str, status: str) -> httpx.Response:
     method, path = PATHS[name]
     model = "other" if status == "404" else "offsetnet"
     headers = {"401": {}, "403": READER, "400": {**ADMIN, "Host": "evil.example"}}
+    if status == "429":
+        headers["429"] = WRONG
+        client.get("/v2/models", headers=WRONG)  # the first within the minute
     more = {"Content-Encoding": "gzip"} if status == "415" else {}
     body: Any = BODIES.get(name)
     if status == "501" and body:
