@@ -4,7 +4,7 @@ import re
 import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import httpx
 import pytest
@@ -14,11 +14,12 @@ from app.settings import Settings
 from tests.app.answers import EMILY, assert_problem
 from tests.app.processes import only_child
 from tests.app.training import BRIEF
+from tests.app.wire import exchange
 from tests.server import Server, wait_for
 
 ADMIN_KEYS: Final = ("admin-one", "admin-two", "admin-from-file", "schlüssel")
 PREDICT_KEYS: Final = ("reader-one", "reader-from-file")
-BAD_KEYS: Final[dict[str, dict[str, Any]]] = {
+BAD_KEYS: Final[dict[str, Any]] = {
     "none": {},
     "empty": {"X-API-Key": ""},
     "wrong": {"X-API-Key": "wrong"},
@@ -33,6 +34,11 @@ BAD_KEYS: Final[dict[str, dict[str, Any]]] = {
     "bearer, wrong": {"Authorization": "Bearer wrong"},
     "bearer, non-ASCII": {"Authorization": "Bearer ключ".encode()},
     "basic": {"Authorization": "Basic admin-one"},
+    "another scheme": {"Authorization": "ApiKey admin-one"},
+    "bearer in the other header": {"X-API-Key": "Bearer admin-one"},
+    "doubled, right first": [("X-API-Key", "admin-one"), ("X-API-Key", "wrong")],
+    "doubled, wrong first": [("X-API-Key", "wrong"), ("X-API-Key", "admin-one")],
+    "doubled bearer": [("Authorization", "Bearer admin-one")] * 2,
     "no scheme": {"Authorization": "admin-one"},
     "other name": {"X_API_Key": "admin-one"},
     "cookie": {"Cookie": "key=admin-one"},
@@ -102,11 +108,11 @@ def exposed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield running
 
 
-def _train(server: Server, headers: Mapping[str, Any]) -> httpx.Response:
+def _train(server: Server, headers: Any) -> httpx.Response:
     return server.client.post("/train", json=BRIEF, headers=headers)
 
 
-def _predict(server: Server, headers: Mapping[str, Any]) -> httpx.Response:
+def _predict(server: Server, headers: Any) -> httpx.Response:
     return server.client.post("/predict", json=EMILY, headers=headers)
 
 
@@ -126,9 +132,7 @@ def test_an_admin_key_trains_as_api_key(keyed: Server, key: str) -> None:
 
 
 @pytest.mark.parametrize("headers", BAD_KEYS.values(), ids=BAD_KEYS)
-def test_f1_without_a_right_key_nobody_trains(
-    keyed: Server, headers: Mapping[str, Any]
-) -> None:
+def test_f1_without_a_right_key_nobody_trains(keyed: Server, headers: Any) -> None:
     response = _train(keyed, headers)
 
     assert_problem(response, 401, "unauthenticated")
@@ -145,9 +149,7 @@ def test_f1_without_a_key_nothing_is_changed(
 
 
 @pytest.mark.parametrize("headers", BAD_KEYS.values(), ids=BAD_KEYS)
-def test_f1_without_a_right_key_nobody_predicts(
-    keyed: Server, headers: Mapping[str, Any]
-) -> None:
+def test_f1_without_a_right_key_nobody_predicts(keyed: Server, headers: Any) -> None:
     response = _predict(keyed, headers)
 
     assert_problem(response, 401, "unauthenticated")
@@ -160,6 +162,37 @@ def test_f1_wrong_keys_are_all_answered_alike(keyed: Server) -> None:
     for answer in answers:
         del answer["request_id"], answer["instance"]
     assert all(answer == answers[0] for answer in answers)
+
+
+def test_f1_a_key_of_a_megabyte_is_too_large_a_head(keyed: Server) -> None:
+    head = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nX-API-Key: "
+
+    answer = exchange(keyed.port, head + b"a" * 1_000_000 + b"\r\n\r\n")
+
+    assert answer.startswith(b"HTTP/1.1 431 ")
+
+
+class Untouchable(bytes):
+    """A key that fails whoever looks at its characters."""
+
+    __slots__ = ()
+
+    def _fail(self, *_: object) -> NoReturn:
+        raise AssertionError("the key itself is looked at")
+
+    __eq__ = __ne__ = __lt__ = __hash__ = __iter__ = __getitem__ = _fail
+    __contains__ = startswith = endswith = find = index = _fail
+
+
+@pytest.mark.parametrize("scope", [Scope.PREDICT, Scope.ADMIN])
+@pytest.mark.parametrize("right", range(len("admin") + 1))
+def test_f4_a_key_is_known_by_its_digest_alone(scope: Scope, right: int) -> None:
+    settings = _settings(predict_key="reader", admin_key="admin")
+    key = Untouchable(b"admin"[:right].ljust(len("admin"), b"x"))
+
+    is_taken = _passes(settings, scope, headers={b"x-api-key": key})
+
+    assert is_taken is (right == len("admin"))
 
 
 def test_f1_a_key_in_the_url_is_ignored(keyed: Server) -> None:
@@ -263,6 +296,31 @@ def test_f3_a_disguised_path_reaches_nothing_without_a_key(
     response = httpx.post(target, json=BRIEF)
 
     assert response.status_code in {401, 404}
+
+
+@pytest.mark.parametrize(
+    "name", ["X-Original-URL", "X-Rewrite-URL", "X-Forwarded-Prefix", "X-Forwarded-Uri"]
+)
+@pytest.mark.parametrize("other", ["/livez", "//livez", "http://localhost/livez"])
+def test_f3_no_header_leads_to_another_path(
+    keyed: Server, name: str, other: str
+) -> None:
+    response = _train(keyed, {name: other})
+
+    assert_problem(response, 401, "unauthenticated")
+
+
+@pytest.mark.parametrize(
+    "target", ["http://localhost/train", "http://x/livez/../train"]
+)
+def test_f3_a_whole_address_as_target_decides_nothing(
+    keyed: Server, target: str
+) -> None:
+    request = f"POST {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+
+    answer = exchange(keyed.port, f"{request}Content-Length: 0\r\n\r\n".encode())
+
+    assert answer[:13] in {b"HTTP/1.1 401 ", b"HTTP/1.1 404 "}
 
 
 @pytest.mark.parametrize("override", ["X-HTTP-Method-Override", "X-Method-Override"])
@@ -439,7 +497,8 @@ def _passes(
     headers: Mapping[bytes, bytes] | None = None,
 ) -> bool:
     try:
-        Guard(settings).check(scope, {"server": server}, headers or {})
+        connection = {"server": server, "client": ("127.0.0.1", 1)}
+        Guard(settings).check(scope, connection, headers or {})
     except UnauthenticatedError:
         return False
     return True
