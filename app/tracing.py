@@ -5,6 +5,7 @@ module's imports the extra `telemetry` brings those of `sdk` and `exporter`.
 """
 
 import asyncio
+import logging
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -20,12 +21,16 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 CLOSE_SECONDS: Final = 4  # for the last spans, where the collector is slow or away
 QUERY: Final = "url.query"
 
+_TELLING: Final = ("baggage", "trace", "attributes")  # what a client sent, in warnings
+
 
 class Tracing:
     """Where the spans of one process go; `OTEL_*` variables say the rest."""
 
     def __init__(self) -> None:
         """Make spans; none is sent before the service is open."""
+        for name in _TELLING:
+            logging.getLogger(f"opentelemetry.{name}").setLevel(logging.ERROR)
         named = Resource({SERVICE_NAME: "offsetnet"})
         self._provider = TracerProvider(
             resource=Resource.create()

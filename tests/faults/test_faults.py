@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from tests.databases import URL, Databases
-from tests.faults import controls, interleavings, killpoints
+from tests.faults import controls, interleavings, killpoints, secrets
+from tests.faults.planted import Secrets
 from tests.faults.statemachine import bounds, play
 
 
@@ -45,3 +46,12 @@ def test_no_order_of_steps_does_harm(
     )
 
     assert (orders, anomalies) == (60, [])
+
+
+def test_f6_no_planted_secret_comes_out(tmp_path: Path) -> None:
+    (setting,) = (one for one in secrets.SERVERS if one.is_traced)
+
+    seen = secrets.play(setting, Secrets(), tmp_path, every=53)
+
+    assert secrets.wrong(setting.name, seen) == []
+    assert {200, 401, 403, 404, 413, 422, 431, 503} <= seen.statuses.keys()
