@@ -73,6 +73,7 @@ class Problem(NamedTuple):
 
 
 _PROTOCOLS: Final = ("/v1/", "/v2/")  # in which errors are one string
+_PROBES: Final = ("/readyz", "/ready", "/v1/models/offsetnet")  # which nobody misses
 _RETRY: Final = {"Retry-After": "1"}
 _CLOSE: Final = {"Connection": "close"}
 
@@ -187,7 +188,7 @@ def respond(
 ) -> Response:
     """Return the problem as a response; `detail` and `errors` never echo input."""
     request_id = request.scope["state"]["request_id"].decode()
-    if problem.slug in SHEDS:
+    if problem.slug in SHEDS and not _path(request).endswith(_PROBES):
         request.scope["state"]["service"].metrics.count_shed(problem.slug)
     if problem is INTERNAL:
         request.scope["state"]["service"].metrics.count_bug()
@@ -256,9 +257,13 @@ async def _answer_http(request: HTTPConnection, error: Exception) -> Response:
 
 
 def _is_of_protocol(request: HTTPConnection) -> bool:
-    path = with_prefix_once(request.scope)["path"]
-    path = path.removeprefix(request.scope.get("root_path", ""))
-    return f"{path}/".startswith(_PROTOCOLS)
+    return f"{_path(request)}/".startswith(_PROTOCOLS)
+
+
+def _path(request: HTTPConnection) -> str:
+    """Return the path below the prefix."""
+    path: str = with_prefix_once(request.scope)["path"]
+    return path.removeprefix(request.scope.get("root_path", ""))
 
 
 def _methods(request: HTTPConnection) -> list[str]:

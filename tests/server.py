@@ -92,8 +92,19 @@ class Server:
         trace: TracebackType | None,
     ) -> None:
         """Stop it, as a platform would."""
+        self.close()
+
+    def close(self) -> None:
+        """Stop it and close the client."""
         self.client.close()
         self.stop()
+
+    def is_alive(self) -> bool:
+        """Tell whether it answers, ready or not."""
+        try:
+            return self.client.get("/livez").is_success
+        except httpx.TransportError:
+            return False
 
     def stop(self, how: int = signal.SIGTERM) -> int:
         """Signal it and return its exit status."""

@@ -1,5 +1,6 @@
 """GET /metrics, read as Prometheus reads it."""
 
+import contextlib
 import math
 import os
 import signal
@@ -26,6 +27,12 @@ from tests.app.training import BRIEF, ENDLESS, activate, start, train
 from tests.databases import Databases
 from tests.server import Server, wait_for
 
+PROBES: Final = (
+    "/readyz",
+    "/v2/health/ready",
+    "/v2/models/offsetnet/ready",
+    "/v1/models/offsetnet",
+)
 REQUESTS: Final = "http_server_request_duration_seconds"
 OPENMETRICS: Final = "application/openmetrics-text; version=1.0.0"
 
@@ -316,6 +323,20 @@ def test_a_request_turned_away_is_counted_with_the_reason(tmp_path: Path) -> Non
     name = "offsetnet_sheds_total"
     assert before.value(name) == 0
     assert after.value(name, reason="queue-full") == after.value(name) == 1
+
+
+def test_a_probe_that_fails_is_nobody_turned_away(tmp_path: Path) -> None:
+    away = {"OFFSETNET_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nothing"}
+    with contextlib.closing(Server(tmp_path / "data", environment=away)) as server:
+        wait_for(server.is_alive)
+
+        statuses = {server.client.get(path).status_code for path in PROBES}
+        server.client.post("/predict", json=EMILY)
+
+        samples = Samples.of(server.client)
+    assert statuses == {503}
+    assert samples.value("offsetnet_sheds_total", reason="not-ready") == 1
+    assert samples.value("offsetnet_sheds_total") == 1
 
 
 def test_processes_of_a_server_add_up(tmp_path: Path) -> None:

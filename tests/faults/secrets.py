@@ -18,12 +18,11 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-import httpx
 from rich.table import Table
 
 from tests.app.wire import exchange
@@ -96,22 +95,14 @@ def play(setting: Setting, secrets: Secrets, folder: Path, every: int = 1) -> Se
             collector = stack.enter_context(Collector())
             environment |= collector.environment
         server = Server(folder / "data", *setting.flags, environment=environment)
-        stack.callback(server.stop)
-        stack.enter_context(server.client)
-        wait_for(lambda: _lives(server))
+        stack.enter_context(closing(server))
+        wait_for(server.is_alive)
         _send(server, seen, secrets, keys, every)
         server.stop()
         if setting.is_traced:
             seen.search("spans", b"".join(collector.received), "/predict")
     seen.search("the log", server.log_path.read_bytes())
     return seen
-
-
-def _lives(server: Server) -> bool:
-    try:
-        return server.client.get("/livez").is_success
-    except httpx.TransportError:
-        return False
 
 
 def _send(
