@@ -10,7 +10,7 @@ from fastapi import APIRouter, Response
 from starlette.responses import JSONResponse
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
-from starlette.types import Scope
+from starlette.types import Receive, Scope, Send
 
 from app.bodies import Json, RawRequest
 from app.prefix import described, published
@@ -24,6 +24,20 @@ _POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'%s; connect-src 'self'; "
     "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+
+
+_OF_FILES: Final = {
+    "Cache-Control": "no-cache",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Accept-Ranges": "none",
+}
+_OF_PAGES: Final = {
+    "Cache-Control": "no-cache",
+    "Referrer-Policy": "no-referrer",
+    "X-Frame-Options": "DENY",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
 
 
 def home(accept: str, index: bytes, scope: Scope) -> Response:
@@ -63,12 +77,20 @@ async def show_openapi(request: RawRequest) -> Response:
 
 
 class _Files(StaticFiles):
-    """Files that a browser keeps, and asks for again: an update may change them."""
+    """Files that a browser keeps, and asks for again: an update may change them.
+
+    They are small, so a part of one is not asked for in earnest: each is sent whole.
+    """
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer as if no range had been asked for."""
+        headers = [pair for pair in scope["headers"] if pair[0] != b"range"]
+        await super().__call__({**scope, "headers": headers}, receive, send)
 
     def file_response(self, *args: Any, **kwargs: Any) -> Response:
         """Return the file, or that it is still the same."""
         response = super().file_response(*args, **kwargs)
-        response.headers["Cache-Control"] = "no-cache"
+        response.headers.update(_OF_FILES)
         return response
 
 
@@ -83,11 +105,7 @@ def _read(name: str) -> bytes:
 
 
 def _page(content: bytes, policy: str) -> Response:
-    headers = {
-        "Content-Security-Policy": policy,
-        "Referrer-Policy": "no-referrer",
-        "Cache-Control": "no-cache",
-    }
+    headers = {"Content-Security-Policy": policy, **_OF_PAGES}
     return Response(content, headers=headers, media_type=HTML_TYPE)
 
 

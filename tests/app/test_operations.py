@@ -8,7 +8,7 @@ import pytest
 
 from app import __version__
 from app.errors import BY_SLUG
-from tests.app.answers import assert_problem
+from tests.app.answers import EMILY, assert_problem
 from tests.app.wire import exchange
 from tests.server import Server
 
@@ -100,6 +100,60 @@ def test_a_browser_asks_again_whether_a_file_has_changed(client: httpx.Client) -
     assert (first.status_code, again.status_code) == (200, 304)
     assert first.headers["Cache-Control"] == "no-cache"
     assert again.headers["Cache-Control"] == "no-cache"
+
+
+@pytest.mark.parametrize(
+    "asked",
+    ["bytes=0-9", "bytes=9999999-", "bytes=9-1", "lines=1-2", "x", "bytes=0-1,"],
+)
+def test_a_file_is_sent_whole_whatever_part_is_asked_for(
+    client: httpx.Client, asked: str
+) -> None:
+    whole = client.get("/static/docs.js")
+
+    response = client.get("/static/docs.js", headers={"Range": asked})
+
+    assert (response.status_code, response.content) == (200, whole.content)
+    assert response.headers["Accept-Ranges"] == "none"
+
+
+@pytest.mark.parametrize("path", ["/", "/docs"])
+def test_f10_f12_a_page_is_closed_to_other_sites(
+    client: httpx.Client, path: str
+) -> None:
+    headers = client.get(path, headers={"Accept": "text/html"}).headers
+
+    policy = dict(
+        part.strip().split(" ", 1)
+        for part in headers["Content-Security-Policy"].split(";")
+    )
+    assert policy["default-src"] == policy["frame-ancestors"] == "'none'"
+    assert policy["script-src"] == policy["connect-src"] == "'self'"
+    assert policy["form-action"] == policy["base-uri"] == "'none'"
+    assert headers["X-Frame-Options"] == "DENY"
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Referrer-Policy"] == "no-referrer"
+    assert headers["Cross-Origin-Opener-Policy"] == "same-origin"
+    assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
+
+
+def test_another_site_may_not_load_our_files(client: httpx.Client) -> None:
+    headers = client.get("/static/docs.js").headers
+
+    assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
+    assert headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_a_prediction_has_no_header_that_nobody_needs(client: httpx.Client) -> None:
+    response = client.post("/predict", json=EMILY)
+
+    assert {*response.headers} == {
+        "date",
+        "content-length",
+        "content-type",
+        "x-request-id",
+        "x-content-type-options",
+    }
 
 
 @pytest.mark.parametrize("path", PAGES)
