@@ -5,6 +5,7 @@ import logging
 from datetime import UTC, datetime
 from typing import Any, Final
 
+MAX_TEXT: Final = 3_500  # as written, so that a line has 8 KiB at most
 FACTS: Final = "request"  # where a record carries what is known of a request
 
 
@@ -17,11 +18,11 @@ class JsonFormatter(logging.Formatter):
             "time": _time_of(record),
             "level": record.levelname,
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": _bounded(record.getMessage()),
             **getattr(record, FACTS, {}),
         }
         if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
+            line["exception"] = _bounded(self.formatException(record.exc_info))
         return json.dumps(line)
 
 
@@ -55,6 +56,15 @@ def to_stderr(log_format: str, text: str) -> None:
     is_json = log_format == "json"
     handler.setFormatter(JsonFormatter() if is_json else logging.Formatter(text))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
+
+
+def _bounded(text: str) -> str:
+    """Leave out the middle of a text that is too long for a line."""
+    kept, half = text, len(text) // 2
+    while len(json.dumps(kept)) > MAX_TEXT:
+        half = half * 3 // 4
+        kept = f"{text[:half]} ... {text[-half:]}"
+    return kept
 
 
 def _time_of(record: logging.LogRecord) -> str:

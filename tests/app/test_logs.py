@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
+import httpx
 import pytest
 
 from app.access_log import AccessLog
@@ -27,6 +28,16 @@ from tests.server import Server, wait_for
 KEY: Final = "s3cret-key"
 WEIGHT: Final = 4242.12345
 FORGED: Final = "/x%0a%7B%22level%22%7D%0d%1b[31m%00%e2%80%a8%ff"
+HOSTILE: Final = [
+    b"\x1b[31m",
+    b'"}{"level":"INFO","logger":"app"}',
+    b"\xe2\x80\xa8",
+    b"\xff\xfe",
+    b"a\tb",
+    b"%0d%0a%00",
+    b"x" * 15_000,
+    b"y" * 1_000_000,
+]
 TIME: Final = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z"
 REQUEST_FIELDS: Final = {
     *("time", "level", "logger", "message", "request_id", "method", "path"),
@@ -187,6 +198,18 @@ def test_f7_f16_a_proxy_forges_no_line(logged: Server, forged: bytes) -> None:
     assert re.search(r"1\.2\.3\.4%22%20200%C3%A9%20%7B%7D|\bx{100}\b", line)
 
 
+def test_f16_a_stranger_does_not_say_who_asks(logged: Server) -> None:
+    transport = httpx.HTTPTransport(local_address="127.0.0.2")
+    with httpx.Client(transport=transport, base_url=logged.client.base_url) as stranger:
+        forged = {"X-Forwarded-For": "203.0.113.9", "X-Forwarded-Proto": "https"}
+        response = stranger.get("/", headers=forged)
+
+    line = _line_of(logged, response.headers["X-Request-ID"])
+
+    assert "127.0.0.2" in line
+    assert "203.0.113.9" not in line
+
+
 def test_a_client_that_leaves_has_its_line(as_json: Server) -> None:
     with socket.create_connection(("127.0.0.1", as_json.port)) as connection:
         connection.sendall(
@@ -248,6 +271,44 @@ def test_f7_an_exception_stays_on_its_line(caplog: pytest.LogCaptureFixture) -> 
     assert "\n" not in line
     assert facts["message"] == "a bug\nb"
     assert facts["exception"].startswith("Traceback")
+
+
+@pytest.mark.parametrize("text", ["x" * 1_000_000, "\x00\u2028" * 9_999, "😀" * 5_000])
+def test_f7_an_endless_text_is_cut(caplog: pytest.LogCaptureFixture, text: str) -> None:
+    try:
+        float(f"begin {text} end")
+    except ValueError:
+        logging.getLogger("app").exception("first %s last", text)
+
+    line = JsonFormatter().format(caplog.records[0])
+
+    facts = json.loads(line)
+    assert len(line) <= 8_192
+    assert re.fullmatch("first .+ \\.\\.\\. .+ last", facts["message"], re.DOTALL)
+    assert facts["exception"].startswith("Traceback")
+    assert facts["exception"].endswith(" end'")
+
+
+def test_f7_whatever_is_sent_each_line_is_an_object(as_json: Server) -> None:
+    for number, value in enumerate(HOSTILE):
+        for head in (
+            b"GET /%b HTTP/1.1\r\nHost: localhost\r\n" % value,
+            b"GET / HTTP/1.1\r\nHost: localhost\r\nUser-Agent: %b\r\n" % value,
+            b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Request-ID: %b\r\n" % value,
+            b"%b / HTTP/1.1\r\nHost: localhost\r\n" % value,
+        ):
+            exchange(as_json.port, head + b"Connection: close\r\n\r\n")
+        note = {"note": value.decode("latin-1"), "promote": "never"}
+        last = as_json.client.post(
+            "/train?dry_run=true", json=note, headers={"X-Request-ID": f"n{number}"}
+        )
+    _line_of(as_json, last.headers["X-Request-ID"])
+
+    lines = as_json.log_path.read_bytes().splitlines()
+
+    assert all(json.loads(line)["logger"] for line in lines)
+    assert max(map(len, lines)) <= 8_192
+    assert all(line.isascii() and line.decode().isprintable() for line in lines)
 
 
 def test_a_request_that_nobody_answers_has_its_line(

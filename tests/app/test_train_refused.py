@@ -228,6 +228,42 @@ def test_c5_a_bad_csv_stores_no_job(
     assert newest(client) == before
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "<script>alert(1)</script>",
+        "../../etc/passwd",
+        "=cmd()",
+        "\x1b[31m",
+        "w" * 9_999,
+    ],
+    ids=["markup", "path", "formula", "colour", "long"],
+)
+def test_c17_a_column_of_another_name_is_refused_without_it(
+    client: httpx.Client, name: str
+) -> None:
+    before = newest(client)
+
+    response = client.post(
+        "/train", content=f"weight_lb,height_in,{name},label\n1,1,1,F\n", headers=CSV
+    )
+
+    assert_problem(response, 422, "invalid")
+    assert name not in response.text
+    assert newest(client) == before
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999"])
+def test_c5_no_number_is_a_label(client: httpx.Client, number: str) -> None:
+    person = '{"weight_offset": 1, "height_offset": 1, "label": %s}'
+    body = f'{{"examples": [{person % number}, {person % number}]}}'
+
+    response = client.post("/train", content=body, headers=JSON)
+
+    assert_problem(response, 422, "invalid")
+    assert (LABEL, "literal_error") in faults(response)
+
+
 def test_c2_an_empty_csv_stores_no_job(client: httpx.Client) -> None:
     response = client.post("/train", headers=CSV)
 

@@ -11,6 +11,7 @@ from tests.server import Server
 
 LIMIT: Final = 20
 READER: Final = {"X-API-Key": "reader"}
+FORGED: Final = {"X-Forwarded-For": "203.0.113.9", "Forwarded": "for=203.0.113.9"}
 WRONG: Final = {"X-API-Key": "wrong"}
 
 
@@ -22,6 +23,8 @@ class Guessed(NamedTuple):
         without: To no key.
         right: To the right keys, from the same address.
         elsewhere: To further wrong keys on other routes.
+        stranger: To a wrong key from another address of loopback.
+        forged: To a wrong key that claims to come from elsewhere.
         protocol: To a wrong key on a route of a standard protocol.
         metrics: What the metrics say.
     """
@@ -30,6 +33,8 @@ class Guessed(NamedTuple):
     without: httpx.Response
     right: list[httpx.Response]
     elsewhere: list[httpx.Response]
+    stranger: httpx.Response
+    forged: httpx.Response
     protocol: httpx.Response
     metrics: str
 
@@ -58,6 +63,8 @@ def guessed(tmp_path_factory: pytest.TempPathFactory) -> Guessed:
             elsewhere=[
                 ask.get(path, headers=WRONG) for path in ("/models", "/metrics")
             ],
+            stranger=_from("127.0.0.2", server),
+            forged=ask.get("/models", headers=WRONG | FORGED),
             protocol=ask.get("/v2/models/offsetnet", headers=WRONG),
             metrics=ask.get("/metrics", headers=READER).text,
         )
@@ -73,6 +80,20 @@ def test_f5_twenty_wrong_keys_are_401_and_the_next_429(guessed: Guessed) -> None
 
 def test_f5_a_right_key_passes_from_the_same_address(guessed: Guessed) -> None:
     assert [one.status_code for one in guessed.right] == [200, 404]
+
+
+def _from(address: str, server: Server) -> httpx.Response:
+    transport = httpx.HTTPTransport(local_address=address)
+    with httpx.Client(transport=transport, base_url=server.client.base_url) as client:
+        return client.get("/models", headers=WRONG)
+
+
+def test_f5_another_address_is_another_matter(guessed: Guessed) -> None:
+    assert_problem(guessed.stranger, 401, "unauthenticated")
+
+
+def test_f5_f16_an_address_cannot_be_made_up(guessed: Guessed) -> None:
+    assert_problem(guessed.forged, 429, "wrong-keys")
 
 
 def test_f5_who_sends_no_key_is_told_that_one_is_needed(guessed: Guessed) -> None:
@@ -92,7 +113,7 @@ def test_f5_the_standard_protocols_say_it_their_way(guessed: Guessed) -> None:
 
 
 def test_f5_the_metrics_count_what_was_put_off(guessed: Guessed) -> None:
-    assert 'offsetnet_sheds_total{reason="wrong-keys"} 8.0' in guessed.metrics
+    assert 'offsetnet_sheds_total{reason="wrong-keys"} 9.0' in guessed.metrics
 
 
 @pytest.fixture
