@@ -9,7 +9,13 @@ from typing import Any, Final, NoReturn
 import httpx
 import pytest
 
-from app.auth import ForbiddenError, Guard, Scope, UnauthenticatedError
+from app.auth import (
+    ForbiddenError,
+    ForeignHostError,
+    Guard,
+    Scope,
+    UnauthenticatedError,
+)
 from app.settings import Settings
 from tests.app.answers import EMILY, assert_problem
 from tests.app.processes import only_child
@@ -533,6 +539,19 @@ def test_with_an_admin_key_alone_predicting_is_open() -> None:
     settings = _settings(admin_key="admin")
 
     assert _passes(settings, Scope.PREDICT)
+
+
+def test_f3_what_a_host_was_answered_elsewhere_counts_nowhere_else() -> None:
+    guard = Guard(Settings())
+    for number in range(1_000):
+        guard.check_host(("192.0.2.1", 80), b"%d.example" % number)
+
+    for host in (b"999.example", b"localhost.example"):
+        for _ in range(2):  # a refusal is not remembered either
+            with pytest.raises(ForeignHostError):
+                guard.check_host(("127.0.0.1", 80), host)
+    guard.check_host(("127.0.0.1", 80), b"localhost")
+    assert guard.check_host.cache_info().currsize == 64
 
 
 def test_f14_with_an_admin_key_alone_the_documentation_can_be_closed() -> None:

@@ -1,6 +1,7 @@
 """DELETE /train/{id}: a job is cancelled in whatever state it is."""
 
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -40,6 +41,7 @@ class Story(NamedTuple):
         before: The versions that there were.
         waiting: The answer to cancelling the job that waited.
         running: The answer to cancelling the job that ran.
+        seconds: Until that was seen to be cancelled.
         prediction: The answer to a prediction right afterwards.
         again: The answers to cancelling both again.
         cancelled: Both jobs as they are shown and listed in the end.
@@ -51,6 +53,7 @@ class Story(NamedTuple):
     before: dict[str, Any]
     waiting: httpx.Response
     running: httpx.Response
+    seconds: float
     prediction: httpx.Response
     again: list[httpx.Response]
     cancelled: list[dict[str, Any]]
@@ -67,8 +70,10 @@ def story(trainer: Server) -> Story:
     wait_for(lambda: _get(trainer, ids[0])["state"] == "running")
     (runner,) = children(trainer.process.pid)
     before = client.get("/models").json()
-    waiting, running = _cancel(trainer, ids[1]), _cancel(trainer, ids[0])
+    waiting, began = _cancel(trainer, ids[1]), time.monotonic()
+    running = _cancel(trainer, ids[0])
     wait_for(lambda: _get(trainer, ids[0])["state"] == "cancelled")
+    seconds = time.monotonic() - began
     prediction = client.post("/predict", json=EMILY)
     wait_for(lambda: not is_alive(runner))
     following = trainer.wait_for_job(_submit(trainer, BRIEF))
@@ -76,6 +81,7 @@ def story(trainer: Server) -> Story:
         before=before,
         waiting=waiting,
         running=running,
+        seconds=seconds,
         prediction=prediction,
         again=[_cancel(trainer, job_id) for job_id in ids],
         cancelled=[_get(trainer, job_id) for job_id in ids],
@@ -111,6 +117,7 @@ def test_c14_a_running_job_is_cancelled_while_its_runner_stops(story: Story) -> 
     # The fixture has seen it cancelled, and the runner gone.
     assert story.running.status_code == 202
     assert story.running.json()["state"] in {"running", "cancelled"}
+    assert story.seconds < 2
 
 
 def test_predictions_go_on_while_a_job_is_cancelled(story: Story) -> None:

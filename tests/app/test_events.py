@@ -1,5 +1,6 @@
 """GET /train/{id}/events: a job followed by Server-Sent Events."""
 
+import json
 import signal
 import time
 from collections.abc import Iterator
@@ -154,6 +155,7 @@ def test_the_last_event_is_the_job_at_its_end(story: Story) -> None:
 @pytest.mark.parametrize("row", [CANARY, "-11.5433", "examples"])
 def test_c15_no_event_shows_a_row_of_the_data(story: Story, row: str) -> None:
     assert row not in story.text
+    assert row not in json.dumps(story.job)
 
 
 def test_an_event_is_three_lines(story: Story) -> None:
