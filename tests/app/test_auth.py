@@ -554,6 +554,13 @@ def test_f3_what_a_host_was_answered_elsewhere_counts_nowhere_else() -> None:
     assert guard.check_host.cache_info().currsize == 64
 
 
+def test_f14_with_keys_the_documentation_is_open_as_things_are_set() -> None:
+    settings = _settings(admin_key="admin", predict_key="reader")
+
+    assert _passes(settings, Scope.DOCS)
+    assert not _passes(settings, Scope.PREDICT)
+
+
 def test_f14_with_an_admin_key_alone_the_documentation_can_be_closed() -> None:
     settings = _settings(admin_key="admin", public_docs=False)
 

@@ -22,6 +22,13 @@ POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+FORGED: Final = {
+    "X-Forwarded-Prefix": "/evil",
+    "X-Forwarded-Host": "evil.example",
+    "X-Forwarded-Proto": "https",
+    "X-Script-Name": "/evil",
+    "Forwarded": "host=evil.example;proto=https",
+}
 ANSWERS: Final[dict[str, tuple[str, str, int]]] = {
     "success": ("GET", "/livez", 200),
     "file": ("GET", "/static/docs.js", 200),
@@ -135,6 +142,18 @@ def test_f10_f12_a_page_is_closed_to_other_sites(
     assert headers["Referrer-Policy"] == "no-referrer"
     assert headers["Cross-Origin-Opener-Policy"] == "same-origin"
     assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
+
+
+@pytest.mark.parametrize("path", ["/", "/docs", "/openapi.json", "/train", "/models"])
+def test_f16_nobody_makes_up_under_which_address_this_is(
+    client: httpx.Client, path: str
+) -> None:
+    page = {"Accept": "text/html"}
+
+    plain = client.get(path, headers=page)
+    forged = client.get(path, headers=page | FORGED)
+
+    assert (forged.status_code, forged.text) == (200, plain.text)
 
 
 def test_another_site_may_not_load_our_files(client: httpx.Client) -> None:
