@@ -60,6 +60,10 @@ def serve(
     root_path: Annotated[
         str, typer.Option(help="Path under which a proxy publishes this.")
     ] = "",
+    with_runner: Annotated[
+        bool | None,
+        typer.Option("--runner/--no-runner", help="Train, too, in a process beside."),
+    ] = None,
     access_log: Annotated[bool | None, typer.Option(help="Log each request.")] = None,
     log_format: LogFormat = None,
     tracing: Annotated[
@@ -78,6 +82,7 @@ def serve(
     _publish(
         data_dir=data_dir,
         database_url=database_url,
+        runner=with_runner,
         access_log=access_log,
         log_format=log_format,
         tracing=tracing,

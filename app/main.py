@@ -93,7 +93,9 @@ async def _lifespan(
     gc.freeze()  # what is here now stays: no later collection walks through it
     gc.enable()
     sys.setswitchinterval(SWITCH_SECONDS)
-    tasks = [service.supervisor.keep_running(), metrics.watch_loop()]
+    tasks = [metrics.watch_loop()]
+    if settings.runner:
+        tasks.append(service.supervisor.keep_running())
     running = asyncio.gather(*tasks)
     try:
         async with (

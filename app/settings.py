@@ -46,6 +46,12 @@ class Settings(BaseSettings):
         default=None,
         description="postgresql://... in place of that folder's database",
     )
+    database_url_file: Path | None = Field(
+        default=None, description="file with such a URL, where none is set"
+    )
+    runner: bool = Field(
+        default=True, description="whether a server trains, too, in a process beside it"
+    )
     admin_key: Keys = Field(default=(), description="keys that may train")
     admin_key_file: Path | None = Field(default=None, description="file with such keys")
     predict_key: Keys = Field(default=(), description="keys that may predict and read")
@@ -169,10 +175,10 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
-    def _check_key_files(self) -> Self:
-        for name in ("admin_key_file", "predict_key_file"):
+    def _check_files(self) -> Self:
+        for name in ("admin_key_file", "predict_key_file", "database_url_file"):
             try:
-                _keys((), getattr(self, name))
+                _lines(getattr(self, name))
             except (OSError, UnicodeError) as error:
                 raise ValueError(f"{PREFIX}{name.upper()}: {error}") from error
         return self
@@ -181,6 +187,12 @@ class Settings(BaseSettings):
     def lock_path(self) -> Path:
         """What the one runner of a data folder holds."""
         return self.data_dir / "runner.lock"
+
+    def database(self) -> str | None:
+        """Return the database's URL, from the setting or from its file."""
+        if self.database_url is not None:
+            return self.database_url.get_secret_value()
+        return next(iter(_lines(self.database_url_file)), None)
 
     def all_admin_keys(self) -> tuple[bytes, ...]:
         """Return the admin keys from the setting and from its file."""
@@ -224,7 +236,12 @@ def _reveal(value: object) -> object:
 
 
 def _keys(given: tuple[SecretStr, ...], file: Path | None) -> tuple[bytes, ...]:
-    lines = file.read_text().splitlines() if file else []
     secrets = [key.get_secret_value() for key in given]
-    keys = filter(None, (*secrets, *map(str.strip, lines)))
+    keys = filter(None, (*secrets, *_lines(file)))
     return tuple(key.encode(errors="surrogateescape") for key in keys)
+
+
+def _lines(file: Path | None) -> list[str]:
+    """Return the lines that say something, without what is around them."""
+    lines = file.read_text().splitlines() if file else []
+    return [line.strip() for line in lines if line.strip()]

@@ -131,11 +131,12 @@ class Store:
 
 
 def _url(settings: Settings) -> URL:
-    if settings.database_url is None:
+    address = settings.database()
+    if address is None:
         path = settings.data_dir / "offsetnet.sqlite3"
         return URL.create("sqlite", database=str(path))
     try:
-        url = make_url(settings.database_url.get_secret_value())
+        url = make_url(address)
     except (ArgumentError, ValueError):
         url = URL.create("nothing")
     if url.drivername not in {"postgresql", "postgres", "postgresql+psycopg"}:

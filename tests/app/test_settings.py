@@ -80,6 +80,21 @@ def test_a_child_process_gets_the_database_s_address_whole() -> None:
     assert settings.runner_environment()["OFFSETNET_DATABASE_URL"] == url
 
 
+def test_the_database_s_address_may_stand_in_a_file(
+    environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "url").write_text("postgresql://user:secret@localhost/name\n")
+    environment.setenv("OFFSETNET_DATABASE_URL_FILE", str(tmp_path / "url"))
+
+    assert Settings().database() == "postgresql://user:secret@localhost/name"
+
+
+@pytest.mark.usefixtures("environment")
+def test_a_missing_file_of_a_secret_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValidationError, match="OFFSETNET_DATABASE_URL_FILE"):
+        Settings(database_url_file=tmp_path / "nothing")
+
+
 def test_f6_the_database_s_address_is_not_shown(
     environment: pytest.MonkeyPatch,
 ) -> None:

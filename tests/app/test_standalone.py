@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -17,10 +18,11 @@ from app.settings import Settings
 from app.store import Store
 from app.versions import Versions
 from model import ARTICLE_CONFIG, ARTICLE_PEOPLE, Dataset
-from tests.app.processes import only_child
+from tests.app import training
+from tests.app.processes import children, only_child
 from tests.app.training import enqueue
 from tests.databases import URL, Databases
-from tests.server import UNMEASURED, wait_for
+from tests.server import UNMEASURED, Server, wait_for
 
 BRIEF: Final = replace(ARTICLE_CONFIG, epochs=5)
 ENDLESS: Final = replace(ARTICLE_CONFIG, epochs=10_000, momentum=0.5)
@@ -108,3 +110,26 @@ def test_a_machine_that_is_told_to_stop_hands_its_job_back(machine: Machine) -> 
     assert machine.process.wait(60) == 0
     job = machine.jobs.get(job_id)
     assert (job["state"], job["attempt"], job["owner"]) == ("queued", 0, None)
+
+
+def test_a_server_without_a_runner_leaves_its_jobs_to_others(tmp_path: Path) -> None:
+    with Server(tmp_path / "data", "--no-runner") as server:
+        job = server.client.post("/train", json=training.BRIEF).json()
+        with _only_training(server):
+            ended = server.wait_for_job(job["id"])
+        beside = children(server.process.pid)
+
+    assert ended["state"] == "succeeded"
+    assert beside == []
+
+
+@contextmanager
+def _only_training(server: Server) -> Iterator[None]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "app", "runner"],
+        env={**os.environ, **UNMEASURED, **server.settings().runner_environment()},
+        stdin=subprocess.DEVNULL,
+    )
+    yield
+    process.terminate()
+    process.wait(60)
