@@ -1,5 +1,6 @@
 """README's sessions print what they say, and README names all that there is."""
 
+import json
 import os
 import re
 import shutil
@@ -14,6 +15,8 @@ from fastapi.routing import APIRoute
 from app.api import ROUTES
 from app.inference import ROUTES as PROTOCOL_ROUTES
 from app.settings import PREFIX, Settings
+from tests import documents
+from tests.documents import DOCS
 from tests.server import Server
 
 ROOT: Final = Path(__file__).parents[1]
@@ -177,3 +180,10 @@ def test_every_benchmark_has_its_table(program: str) -> None:
 
     assert found
     assert re.search(r"\d", found[2])
+
+
+def test_the_api_s_documents_are_those_of_the_program() -> None:
+    spec = documents.document()
+
+    assert json.loads((DOCS / "openapi.json").read_text()) == spec
+    assert (DOCS / "api.md").read_text() == documents.page(spec)
