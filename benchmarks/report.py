@@ -18,7 +18,9 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).parents[1]
-PAGES: Final = (ROOT / "docs" / "performance.md", ROOT / "docs" / "interop.md")
+PAGES: Final = tuple(
+    ROOT / "docs" / f"{name}.md" for name in ("performance", "interop", "model-card")
+)
 BLOCK: Final = re.compile(
     r"<!-- (?P<kind>long table|table): python -m (?P<command>[\w. ]+?) -->\n\n"
     r"```\n.*?```\n\n[^\n]*\n",

@@ -15,6 +15,7 @@ from fastapi.routing import APIRoute
 from app.api import ROUTES
 from app.inference import ROUTES as PROTOCOL_ROUTES
 from app.settings import PREFIX, Settings
+from benchmarks import report
 from tests import documents
 from tests.documents import DOCS
 from tests.server import Server
@@ -24,6 +25,11 @@ README: Final = (ROOT / "README.md").read_text()
 INTEROP: Final = (ROOT / "docs" / "interop.md").read_text()
 EXAMPLES: Final = re.findall(
     r"```python\n(.*?)```\n\n```\n(.*?)```", README + INTEROP, re.DOTALL
+)
+PAGES: Final = sorted(
+    page
+    for folder in (ROOT, ROOT / "docs", ROOT / "benchmarks")
+    for page in folder.glob("*.md")
 )
 NUMBER: Final = re.compile(r"-?\d+\.\d+")
 
@@ -173,7 +179,7 @@ def test_every_link_to_a_file_resolves(page: str) -> None:
     ),
 )
 def test_every_benchmark_has_its_table(program: str) -> None:
-    page = (ROOT / "docs" / "performance.md").read_text()
+    page = "".join(page.read_text() for page in report.PAGES)
     mark = rf"<!-- (long )?table: python -m benchmarks\.{program} -->\n\n```\n(.+?)```"
 
     found = re.search(mark, page, re.DOTALL)
@@ -187,3 +193,20 @@ def test_the_api_s_documents_are_those_of_the_program() -> None:
 
     assert json.loads((DOCS / "openapi.json").read_text()) == spec
     assert (DOCS / "api.md").read_text() == documents.page(spec)
+
+
+def _anchors(page: Path) -> set[str]:
+    """Return the names of a page's headings, as links use them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    words = (re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings)
+    return {name.replace(" ", "-") for name in words}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_link_leads_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)", page.read_text())
+
+    for path, anchor in links:
+        target = page.parent / path if path else page
+        assert target.exists(), path
+        assert not anchor or anchor in _anchors(target), f"{path}#{anchor}"
