@@ -5,6 +5,7 @@ pasted.
 """
 
 from collections.abc import Iterable, Mapping
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
 from fastapi import FastAPI
@@ -62,6 +63,7 @@ _SCHEMA_KEYS: Final = {
     "exclusiveMaximum",
     "maxLength",
 }
+_MAKING: Final = Lock()  # a lazy module is half a one to a second thread
 _KINDS: Final = ("person", "batch", "train")
 _REFERENCE: Final = "#/components/schemas/{model}"
 
@@ -171,30 +173,35 @@ def _requests(readers: Mapping[tuple[str, int], Any]) -> dict[str, dict[str, Any
 
 
 def document(app: FastAPI) -> dict[str, Any]:
-    """Return the app's OpenAPI document, made once."""
-    if app.openapi_schema is None:
-        schema = get_openapi(
-            title=app.title,
-            version=app.version,
-            description=DESCRIPTION,
-            routes=app.routes,
-            license_info=app.license_info,
-        )
-        readers, definitions = _schemas()
-        requests, schemas = _requests(readers), schema["components"]["schemas"]
-        schemas |= definitions
-        del schemas["HTTPValidationError"], schemas["ValidationError"]
-        schema["components"]["securitySchemes"] = {
-            "key": {"type": "http", "scheme": "bearer"}
-        }
-        schema["security"] = [{}, {"key": []}]  # whether one is needed is a setting
-        for methods in schema["paths"].values():
-            for operation in methods.values():
-                operation.update(requests.get(operation["operationId"], {}))
-                _complete(operation)
-        inference_openapi.complete(schema)
-        app.openapi_schema = schema
-    return app.openapi_schema
+    """Return the app's OpenAPI document, made once, whoever asks meanwhile."""
+    with _MAKING:
+        if app.openapi_schema is None:
+            app.openapi_schema = _made(app)
+        return app.openapi_schema
+
+
+def _made(app: FastAPI) -> dict[str, Any]:
+    schema = get_openapi(
+        title=app.title,
+        version=app.version,
+        description=DESCRIPTION,
+        routes=app.routes,
+        license_info=app.license_info,
+    )
+    readers, definitions = _schemas()
+    requests, schemas = _requests(readers), schema["components"]["schemas"]
+    schemas |= definitions
+    del schemas["HTTPValidationError"], schemas["ValidationError"]
+    schema["components"]["securitySchemes"] = {
+        "key": {"type": "http", "scheme": "bearer"}
+    }
+    schema["security"] = [{}, {"key": []}]  # whether one is needed is a setting
+    for methods in schema["paths"].values():
+        for operation in methods.values():
+            operation.update(requests.get(operation["operationId"], {}))
+            _complete(operation)
+    inference_openapi.complete(schema)
+    return schema
 
 
 def _complete(operation: dict[str, Any]) -> None:

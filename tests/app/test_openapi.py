@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
@@ -446,3 +447,12 @@ def test_settings_in_the_query_do_not_go_with_json(client: httpx.Client) -> None
         "Query parameters go with a CSV" in OPERATIONS["post", "/train"]["description"]
     )
     assert response.status_code == 422
+
+
+def test_who_asks_first_at_once_gets_the_document(tmp_path: Path) -> None:
+    with Server(tmp_path / "data") as fresh, ThreadPoolExecutor(20) as pool:
+        url = f"http://127.0.0.1:{fresh.port}/openapi.json"
+
+        answers = list(pool.map(httpx.get, [url] * 20))
+
+    assert [answer.status_code for answer in answers] == [200] * 20
