@@ -73,6 +73,12 @@ PROOFS: Final = [
     Proof("Sixteen clients, one ETag", "race", "--rounds 500", "--rounds 10"),
     Proof("Swapped under load", "hotswap", "--seconds 60", "--seconds 3"),
     Proof("Three times too much", "overload", "--seconds 60", "--seconds 3"),
+    Proof(
+        "A thousand slow clients",
+        "slowclients",
+        "",
+        "--clients 300 --request 6 --stall 6",
+    ),
     Proof("Secrets that were planted", "secrets", "", "--every 29"),
     Proof("How near a wrong key was", "timing", "", "--tries 2000"),
 ]
