@@ -474,14 +474,14 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> Stopped:
     return Stopped(lasts, exit_seconds, exit_status, (row["state"], row["attempt"]))
 
 
-def test_a_server_that_stops_says_so_to_its_streams(stopped: Stopped) -> None:
-    assert [event.event for event in stopped.events] == ["draining"] * 3  # D16
+def test_d16_a_server_that_stops_says_so_to_its_streams(stopped: Stopped) -> None:
+    assert [event.event for event in stopped.events] == ["draining"] * 3
 
 
-def test_streams_do_not_hold_a_stop_up(stopped: Stopped) -> None:
+def test_d16_streams_do_not_hold_a_stop_up(stopped: Stopped) -> None:
     assert stopped.exit_status == 0
-    assert stopped.exit_seconds < GRACEFUL_SECONDS  # D16
+    assert stopped.exit_seconds < GRACEFUL_SECONDS
 
 
-def test_a_job_that_was_followed_is_handed_back(stopped: Stopped) -> None:
-    assert stopped.job == ("queued", 0)  # D16
+def test_d16_a_job_that_was_followed_is_handed_back(stopped: Stopped) -> None:
+    assert stopped.job == ("queued", 0)

@@ -7,11 +7,8 @@ from typing import Final
 
 import pytest
 
-from app.jobs import Jobs
-from app.settings import Settings
-from app.store import Store
 from tests.app.processes import is_alive, only_child
-from tests.app.training import start, train
+from tests.app.training import start, stored_job, train
 from tests.databases import Databases
 from tests.server import UNMEASURED, Server, wait_for
 
@@ -42,14 +39,7 @@ class Interrupted:
             runner = only_child(server.process.pid)
             self.exit_status = server.stop()
         self.is_runner_alive = is_alive(runner)
-        self.stored = _stored_job(server.settings(), self.job_id)
-
-
-def _stored_job(settings: Settings, job_id: int) -> tuple[str, int, str | None]:
-    store = Store(settings)
-    job = Jobs(store, settings).get(job_id)
-    store.close()
-    return job["state"], job["attempt"], job["owner"]
+        self.stored = stored_job(server, self.job_id)
 
 
 @pytest.fixture(scope="module")
@@ -69,15 +59,17 @@ def restarted(interrupted: Interrupted) -> Iterator[Server]:
         yield running
 
 
-def test_a_server_that_is_told_to_stop_ends_with_0(interrupted: Interrupted) -> None:
+def test_d16_a_server_that_is_told_to_stop_ends_with_0(
+    interrupted: Interrupted,
+) -> None:
     assert interrupted.exit_status == 0
 
 
-def test_a_stop_hands_the_running_job_back(interrupted: Interrupted) -> None:
-    assert interrupted.stored == ("queued", 0, None)  # D16
+def test_d16_a_stop_hands_the_running_job_back(interrupted: Interrupted) -> None:
+    assert interrupted.stored == ("queued", 0, None)
 
 
-def test_a_stop_leaves_no_runner_behind(interrupted: Interrupted) -> None:
+def test_d16_a_stop_leaves_no_runner_behind(interrupted: Interrupted) -> None:
     assert not interrupted.is_runner_alive
 
 

@@ -70,6 +70,15 @@ def show(server: Server, job_id: int) -> dict[str, Any]:
     return job
 
 
+def stored_job(server: Server, job_id: int) -> tuple[str, int, str | None]:
+    """Return a job's state, attempt and owner, which its server need not tell."""
+    settings = server.settings()
+    store = Store(settings)
+    job = Jobs(store, settings).get(job_id)
+    store.close()
+    return job["state"], job["attempt"], job["owner"]
+
+
 def running_again(server: Server, job_id: int, attempt: int) -> dict[str, Any] | None:
     """Return a job if it is being tried for the nth time."""
     job = show(server, job_id)

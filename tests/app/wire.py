@@ -11,6 +11,11 @@ def exchange(port: int, request: bytes) -> bytes:
         return b"".join(iter(partial(connection.recv, 65_536), b""))
 
 
+def chunk(content: bytes) -> bytes:
+    """Return a chunk; without content it is the last."""
+    return b"%x\r\n%b\r\n" % (len(content), content)
+
+
 def chunked(content: bytes) -> bytes:
     """Return a whole chunked body of one chunk."""
-    return b"%x\r\n%b\r\n0\r\n\r\n" % (len(content), content)
+    return chunk(content) + chunk(b"")

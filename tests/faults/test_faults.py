@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.databases import URL, Databases
-from tests.faults import controls, interleavings, killpoints, secrets
+from tests.faults import controls, drain, interleavings, killpoints, secrets
 from tests.faults.planted import Secrets
 from tests.faults.statemachine import bounds, play
 
@@ -55,3 +55,9 @@ def test_f6_no_planted_secret_comes_out(tmp_path: Path) -> None:
 
     assert secrets.wrong(setting.name, seen) == []
     assert {200, 401, 403, 404, 413, 422, 431, 503} <= seen.statuses.keys()
+
+
+def test_d16_what_is_in_flight_at_a_stop_is_answered(tmp_path: Path) -> None:
+    stop = drain.play(tmp_path, {}, requests=50)
+
+    assert drain.wrong(stop) == []
