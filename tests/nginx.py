@@ -1,0 +1,96 @@
+"""A real nginx for tests, with the configuration of `deploy/`."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import httpx
+import pytest
+
+from tests.server import DEADLINE_SECONDS, Server, free_port, wait_for
+
+CONFIGURATION: Final = Path(__file__).parents[1] / "deploy" / "nginx.conf"
+_AROUND: Final = """\
+daemon off;
+master_process off;
+pid nginx.pid;
+error_log error.log info;
+events { worker_connections 4096; }
+http {
+    access_log off;
+    client_body_temp_path body;
+    proxy_temp_path proxy;
+    fastcgi_temp_path fastcgi;
+    uwsgi_temp_path uwsgi;
+    scgi_temp_path scgi;
+    include offsetnet.conf;
+}
+"""
+
+
+class Nginx(NamedTuple):
+    """An nginx of one process.
+
+    Attributes:
+        port: Where it listens.
+        pid: Its process.
+        client: A client of it.
+    """
+
+    port: int
+    pid: int
+    client: httpx.Client
+
+
+def program(name: str) -> str:
+    """Return where a program is; it is optional for a newcomer, required in CI."""
+    found = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")
+    if found is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"{name} is required here")
+        pytest.skip(f"no {name} on this machine")
+    return found
+
+
+def prepare(folder: Path, configuration: str) -> list[str]:
+    """Write what nginx needs, and return its command."""
+    (folder / "nginx.conf").write_text(_AROUND)
+    (folder / "offsetnet.conf").write_text(configuration)
+    return [program("nginx"), "-p", f"{folder}/", "-c", "nginx.conf", "-e", "error.log"]
+
+
+@contextmanager
+def nginx(folder: Path, server: Server, host: str) -> Iterator[Nginx]:
+    """Run nginx before a server, with other ports and all else as it is."""
+    port, configuration = free_port(), CONFIGURATION.read_text()
+    for shipped, here in {
+        "listen 80;": f"listen 127.0.0.1:{port};",
+        "listen [::]:80;": "",
+        "server 127.0.0.1:8000;": f"server 127.0.0.1:{server.port};",
+    }.items():
+        assert configuration.count(shipped) == 1
+        configuration = configuration.replace(shipped, here)
+    process = subprocess.Popen(prepare(folder, configuration))
+    client = httpx.Client(
+        base_url=f"http://127.0.0.1:{port}",
+        headers={"Host": host},
+        timeout=DEADLINE_SECONDS,
+    )
+    try:
+        wait_for(lambda: _answers(client))
+        yield Nginx(port, process.pid, client)
+    finally:
+        client.close()
+        process.terminate()
+        process.wait(DEADLINE_SECONDS)
+
+
+def _answers(client: httpx.Client) -> bool:
+    try:
+        return client.get("/livez").is_success
+    except httpx.TransportError:
+        return False
