@@ -281,7 +281,7 @@ def test_many_faults_are_answered_briefly(
         pytest.param("/train", "text/csv", CSV_LIMIT, id="train on CSV"),
     ],
 )
-def test_a_body_declared_too_large_is_refused_before_it_is_sent(
+def test_b1_a_body_declared_too_large_is_refused_before_it_is_sent(
     server: Server, path: str, media_type: str, limit: int
 ) -> None:
     head = (
@@ -296,7 +296,7 @@ def test_a_body_declared_too_large_is_refused_before_it_is_sent(
 
 
 @pytest.mark.parametrize("path", ["/predict", "/predict/batch", "/train"])
-def test_a_chunked_body_is_refused_where_it_passes_the_bound(
+def test_b2_a_chunked_body_is_refused_where_it_passes_the_bound(
     server: Server, path: str
 ) -> None:
     head = (
@@ -319,7 +319,7 @@ def test_a_body_of_exactly_the_bound_is_read(client: httpx.Client) -> None:
     assert response.status_code == 200
 
 
-def test_a_client_that_leaves_halfway_is_no_error_of_the_server(
+def test_b13_a_client_that_leaves_halfway_is_no_error_of_the_server(
     server: Server, client: httpx.Client
 ) -> None:
     head = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 50\r\n\r\n{"

@@ -161,7 +161,7 @@ def test_requests_are_told_apart_by_method_route_and_status(
     wait_for(lambda: {name: _since(before, look(), *name) for name in wanted} == wanted)
 
 
-def test_f9_what_clients_make_up_adds_no_series(server: Server) -> None:
+def test_b16_f9_what_clients_make_up_adds_no_series(server: Server) -> None:
     _make_up(server, range(100))
     Samples.of(server.client)  # which asks for the metrics, a series too
     before = Samples.of(server.client)

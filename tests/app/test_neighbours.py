@@ -88,10 +88,10 @@ def _all_answer_with(server: Server, version: int) -> Callable[[], bool]:
     return look
 
 
-def test_a_frozen_runner_ends_with_its_server_and_the_other_s_takes_over(
+def test_d17_a_frozen_runner_ends_with_its_server_and_the_other_s_takes_over(
     plain: Server, neighbour: Server
 ) -> None:
-    os.kill(only_child(plain.process.pid), signal.SIGSTOP)  # D17
+    os.kill(only_child(plain.process.pid), signal.SIGSTOP)
     plain.stop()
 
     job = train(neighbour, **PROMOTED)

@@ -357,7 +357,7 @@ def test_a_batch_may_be_a_thousand(client: httpx.Client) -> None:
     assert len(answer["outputs"][0]["data"]) == MAX_INSTANCES
 
 
-def test_a_compressed_body_is_refused(client: httpx.Client) -> None:
+def test_b5_a_compressed_body_is_refused(client: httpx.Client) -> None:
     headers = {"Content-Encoding": "gzip"}
 
     response = client.post(INFER, content=body(tensor()), headers=headers)

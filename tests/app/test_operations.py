@@ -176,7 +176,7 @@ def test_a_prediction_has_no_header_that_nobody_needs(client: httpx.Client) -> N
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_head_is_get_without_a_body(client: httpx.Client, path: str) -> None:
+def test_b16_head_is_get_without_a_body(client: httpx.Client, path: str) -> None:
     got = client.get(path)
 
     head = client.head(path)
@@ -211,7 +211,7 @@ def test_head_of_a_problem_has_no_body(client: httpx.Client) -> None:
         ("POST", "/static/docs.js", "GET, HEAD"),
     ],
 )
-def test_another_method_is_told_which_are_allowed(
+def test_b16_another_method_is_told_which_are_allowed(
     client: httpx.Client, method: str, path: str, allowed: str
 ) -> None:
     response = client.request(method, path)
@@ -224,7 +224,7 @@ def test_another_method_is_told_which_are_allowed(
 @pytest.mark.parametrize(
     "path", ["/predict/", "/train/", "/models/", "/docs/", "/livez/x", "/LIVEZ"]
 )
-def test_a_path_that_is_almost_one_is_not_found(
+def test_b17_a_path_that_is_almost_one_is_not_found(
     client: httpx.Client, path: str
 ) -> None:
     response = client.post(path) if "predict" in path else client.get(path)

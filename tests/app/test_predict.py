@@ -248,7 +248,7 @@ def test_one_person_is_not_read_from_csv(client: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("coding", ["gzip", "br", "deflate", "identity, gzip", "x"])
-def test_a_content_coding_is_refused(client: httpx.Client, coding: str) -> None:
+def test_b5_a_content_coding_is_refused(client: httpx.Client, coding: str) -> None:
     response = client.post("/predict", json=EMILY, headers={"Content-Encoding": coding})
 
     assert_problem(response, 415, "content-coding")

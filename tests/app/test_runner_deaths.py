@@ -57,7 +57,7 @@ def frozen(
         trouble = Trouble(
             server, start(server, **ENDLESS), only_child(server.process.pid)
         )
-        os.kill(trouble.runner, signal.SIGSTOP)  # D17
+        os.kill(trouble.runner, signal.SIGSTOP)
         yield trouble
 
 
@@ -152,7 +152,7 @@ def test_a_job_whose_every_runner_is_killed_fails(patient: Server) -> None:
     assert (job["attempt"], job["outcome"], job["model_version"]) == (2, None, None)
 
 
-def test_a_frozen_runner_is_ended_and_its_job_retried(frozen: Trouble) -> None:
+def test_d17_a_frozen_runner_is_ended_and_its_job_retried(frozen: Trouble) -> None:
     wait_for(lambda: running_again(frozen.server, frozen.job_id, attempt=2))
 
     assert not is_alive(frozen.runner)

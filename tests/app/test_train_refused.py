@@ -340,7 +340,7 @@ def test_another_media_type_is_refused(
 
 
 @pytest.mark.parametrize("headers", [JSON, CSV], ids=["JSON", "CSV"])
-def test_a_compressed_body_is_refused(
+def test_b5_a_compressed_body_is_refused(
     client: httpx.Client, headers: dict[str, str]
 ) -> None:
     response = client.post(

@@ -81,8 +81,8 @@ def cut_after(connection: socket.socket, drip: bytes = b"") -> tuple[float, byte
             id="dripping body of a training",
         ),
     ],
-)  # B7, B8
-def test_a_client_that_stands_still_is_cut(
+)
+def test_b7_b8_a_client_that_stands_still_is_cut(
     impatient: Server, sent: bytes, drip: bytes, limit: float, status: int | None
 ) -> None:
     with connect(impatient) as connection:
@@ -97,7 +97,7 @@ def test_a_client_that_stands_still_is_cut(
         assert b'"code":"too-slow"' in heard
 
 
-def test_a_body_that_drips_on_after_its_answer_is_cut(impatient: Server) -> None:
+def test_b8_a_body_that_drips_on_after_its_answer_is_cut(impatient: Server) -> None:
     with connect(impatient) as connection:
         head = HEAD.replace(b"/predict", b"/nowhere")
         connection.sendall(head + b"Content-Length: 99999\r\n\r\n")
@@ -121,7 +121,7 @@ def test_a_head_in_two_parts_is_answered_and_no_more_is_said(
     assert heard.count(b"HTTP/1.1 ") == heard.count(b"HTTP/1.1 200 ") == 1
 
 
-def test_a_body_for_nobody_is_not_read(server: Server) -> None:  # B1
+def test_b1_a_body_for_nobody_is_not_read(server: Server) -> None:
     head = HEAD.replace(b"/predict", b"/nowhere")
     with connect(server) as connection:
         connection.sendall(head + b"Content-Length: 1000000000\r\n\r\n")
@@ -215,7 +215,7 @@ def test_empty_lines_keep_no_connection_open(impatient: Server) -> None:
         pytest.param(b"x" * 60_000, id="one trailer"),
     ],
 )
-def test_a_flood_behind_a_body_is_cut(server: Server, flood: bytes) -> None:  # B4
+def test_b4_a_flood_behind_a_body_is_cut(server: Server, flood: bytes) -> None:
     before = _resident_bytes(server)
     with connect(server) as connection:
         connection.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
@@ -226,7 +226,7 @@ def test_a_flood_behind_a_body_is_cut(server: Server, flood: bytes) -> None:  # 
     assert _resident_bytes(server) - before < 16 * 1024 * 1024
 
 
-def test_a_flood_of_chunk_extensions_is_cut(server: Server) -> None:  # B4
+def test_b4_a_flood_of_chunk_extensions_is_cut(server: Server) -> None:
     with connect(server) as connection:
         connection.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n1;x=")
 
@@ -315,8 +315,8 @@ def test_a_refusal_of_a_body_has_the_request_s_id(impatient: Server) -> None:
         pytest.param(b"Host: localhost:1\r\n", 400, id="two hosts"),
         pytest.param(b"Transfer-Encoding: gzip, chunked\r\n", 415, id="coded chunks"),
     ],
-)  # B11
-def test_an_ambiguous_request_is_refused(
+)
+def test_b11_an_ambiguous_request_is_refused(
     server: Server, header: bytes, status: int
 ) -> None:
     head = HEAD + header + b"Connection: close\r\n"
@@ -344,7 +344,7 @@ def test_a_connection_is_kept_as_long_as_it_is_said(tmp_path: Path) -> None:
     assert 7 < seconds < 8 + MARGIN
 
 
-def test_a_client_that_never_reads_is_cut(impatient: Server) -> None:  # B14
+def test_b14_a_client_that_never_reads_is_cut(impatient: Server) -> None:
     request = b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n"
     with connect(impatient) as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -400,15 +400,17 @@ def test_a_silent_stream_is_not_cut(impatient: Server) -> None:
         pytest.param(b"GET /" + b"x" * 100_000, id="URL of 100 kB"),
         pytest.param(HEAD + b"X" * 30_000, id="a name without end"),
     ],
-)  # B6
-def test_a_head_without_bounds_is_refused(server: Server, request_bytes: bytes) -> None:
+)
+def test_b6_a_head_without_bounds_is_refused(
+    server: Server, request_bytes: bytes
+) -> None:
     heard = exchange(server.port, request_bytes)
 
     assert heard.startswith(b"HTTP/1.1 431 ")
     assert b'"code":"head-too-large"' in heard
 
 
-def test_a_header_of_200_mb_takes_no_memory(server: Server) -> None:  # B6
+def test_b6_a_header_of_200_mb_takes_no_memory(server: Server) -> None:
     before = _resident_bytes(server)
     with connect(server) as connection:
         connection.sendall(HEAD + b"X: ")
@@ -447,8 +449,10 @@ def test_the_largest_head_is_taken(server: Server) -> None:
         pytest.param(HEAD + b"Transfer-Encoding: chunked\r\n\r\nz\r\n", id="bad chunk"),
         pytest.param(b"GET /\xc3\xbc HTTP/1.1\r\nHost: a\r\n\r\n", id="bytes in path"),
     ],
-)  # B11, B12
-def test_what_is_not_http_is_refused_and_cut(server: Server, sent: bytes) -> None:
+)
+def test_b11_b12_what_is_not_http_is_refused_and_cut(
+    server: Server, sent: bytes
+) -> None:
     heard = exchange(server.port, sent)
 
     assert heard.startswith(b"HTTP/1.1 400 ")
@@ -457,7 +461,7 @@ def test_what_is_not_http_is_refused_and_cut(server: Server, sent: bytes) -> Non
     assert re.search(rb'"request_id":"[0-9a-f]{16}"', heard)
 
 
-def test_noise_leaves_few_lines_in_the_log(tmp_path: Path) -> None:  # B12
+def test_b12_noise_leaves_few_lines_in_the_log(tmp_path: Path) -> None:
     with Server(tmp_path / "data") as server:
         before = len(server.log().splitlines())
         for _ in range(200):
@@ -469,7 +473,7 @@ def test_noise_leaves_few_lines_in_the_log(tmp_path: Path) -> None:  # B12
     assert 1 <= len(refusals) <= 2
 
 
-def test_1001_requests_at_once_are_answered_in_order(server: Server) -> None:  # B10
+def test_b10_1001_requests_at_once_are_answered_in_order(server: Server) -> None:
     people = [PERSON.replace(b"-7", b"%d" % (n % 10)) for n in range(1_001)]
     requests = [HEAD + b"Content-Length: %d\r\n\r\n%b" % (len(p), p) for p in people]
     last = requests[-1].replace(b"Host", b"Connection: close\r\nHost")
@@ -486,7 +490,7 @@ def test_1001_requests_at_once_are_answered_in_order(server: Server) -> None:  #
     ]
 
 
-def test_many_slow_clients_leave_room_for_an_honest_one(impatient: Server) -> None:
+def test_b9_many_slow_clients_leave_room_for_an_honest_one(impatient: Server) -> None:
     slow = [connect(impatient) for _ in range(200)]
     for number, connection in enumerate(slow):
         connection.sendall((b"", HEAD, BODY, BODY + b"{")[number % 4])
@@ -496,7 +500,7 @@ def test_many_slow_clients_leave_room_for_an_honest_one(impatient: Server) -> No
     assert {answer.status_code for answer in answers} == {200}
     for connection in slow:
         with connection:
-            cut_after(connection)  # B9
+            cut_after(connection)
 
 
 def _read_all(connection: socket.socket) -> bytes:
