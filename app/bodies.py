@@ -37,6 +37,10 @@ class ContentCodingError(Exception):
     """The body is compressed."""
 
 
+class TransferCodingError(Exception):
+    """The body is coded on its way otherwise than in chunks."""
+
+
 class UploadBusyError(Exception):
     """Another large upload is under way in this process."""
 
@@ -188,11 +192,11 @@ def _declared_bytes(headers: Mapping[bytes, bytes]) -> int:
     """Return the length that is declared, 0 for chunks.
 
     Raises:
-        ContentCodingError: The chunks are of something that is coded.
+        TransferCodingError: The chunks are of something that is coded.
     """
     length = headers.get(b"content-length")
     if length is not None:
         return int(length)
     if headers.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
-        raise ContentCodingError("send the body without a content coding")
+        raise TransferCodingError("send the body as it is, or in chunks")
     return 0

@@ -26,6 +26,7 @@ from app.bodies import (
     ContentCodingError,
     Json,
     MediaTypeError,
+    TransferCodingError,
     UploadBusyError,
 )
 from app.conditions import IdempotencyKeyError, PreconditionRequiredError
@@ -90,8 +91,13 @@ OVERLOADED: Final = Problem(503, "overloaded", "Too much comes at once", _RETRY)
 INTERNAL: Final = Problem(500, "internal", "This is a bug")
 
 PROBLEMS: Final[dict[type[Exception], Problem]] = {
-    ForeignHostError: Problem(400, "foreign-host", "The Host is not answered here"),
+    ForeignHostError: Problem(
+        400, "foreign-host", "The Host is not answered here", _CLOSE
+    ),
     ClientDisconnect: Problem(400, "disconnected", "The client left"),
+    TransferCodingError: Problem(
+        400, "transfer-coding", "The body is coded on its way", _CLOSE
+    ),
     CsvEncodingError: MALFORMED,
     InferenceError: Problem(400, "inference", "The request breaks the protocol"),
     IdempotencyKeyError: Problem(400, "idempotency-key", "This is no key"),

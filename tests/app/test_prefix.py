@@ -20,7 +20,7 @@ TENSOR: Final = {
     ]
 }
 PERSON: Final = ("--weight-offset=-7", "--height-offset=-3")
-VARYING: Final = {"x-request-id", "date", "content-length"}
+VARYING: Final = {"connection", "x-request-id", "date", "content-length"}
 
 
 @pytest.fixture(scope="module")

@@ -309,24 +309,6 @@ def test_a_refusal_of_a_body_has_the_request_s_id(impatient: Server) -> None:
     assert b"\r\nx-request-id: mine\r\n" in heard
 
 
-@pytest.mark.parametrize(
-    ("header", "status"),
-    [
-        pytest.param(b"Host: localhost:1\r\n", 400, id="two hosts"),
-        pytest.param(b"Transfer-Encoding: gzip, chunked\r\n", 415, id="coded chunks"),
-    ],
-)
-def test_b11_an_ambiguous_request_is_refused(
-    server: Server, header: bytes, status: int
-) -> None:
-    head = HEAD + header + b"Connection: close\r\n"
-    body = b"" if b"chunked" in header else b"Content-Length: 0\r\n\r\n"
-
-    heard = exchange(server.port, head + (body or b"\r\n0\r\n\r\n"))
-
-    assert heard.startswith(b"HTTP/1.1 %d " % status)
-
-
 def test_a_connection_is_kept_as_long_as_it_is_said(tmp_path: Path) -> None:
     environment = {
         "OFFSETNET_KEEP_ALIVE_SECONDS": "8",
