@@ -16,6 +16,7 @@ from types import FrameType
 from typing import Any, Final
 
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+FORCED: Final = 128 + signal.SIGINT
 
 
 class DrainingError(Exception):
@@ -27,7 +28,7 @@ class Drain:
 
     def __init__(self) -> None:
         """Start without any signal."""
-        self._begun = asyncio.Event()
+        self._begun, self._is_told = asyncio.Event(), False
 
     @property
     def has_begun(self) -> bool:
@@ -68,6 +69,9 @@ class Drain:
         self, begin: Callable[..., Any], server: Any
     ) -> Callable[[int, FrameType | None], None]:
         def handle(number: int, frame: FrameType | None) -> None:
+            if self._is_told and number == signal.SIGINT:
+                os._exit(FORCED)  # the server would answer 500 to whoever waits
+            self._is_told = True
             with suppress(RuntimeError):  # the loop is closed already
                 begin(self._begun.set)
             if callable(server):

@@ -66,10 +66,11 @@ class Flight:
 
     def end(self) -> bytes:
         """Send the rest, and return the status; none where nothing came."""
-        with self._socket:
+        with self._socket, suppress(ConnectionError):
             self._socket.sendall(chunk(self._rest) + chunk(b""))
             parts = iter(partial(self._socket.recv, 65_536), b"")
             return b"".join(parts)[9:12]
+        return b""
 
 
 class Stop(NamedTuple):
