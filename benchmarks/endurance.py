@@ -22,6 +22,7 @@ from rich.table import Table
 
 from benchmarks.load import Connection, Request, Usage, ask_steadily
 from benchmarks.predict import EMILY
+from benchmarks.slope import Slope
 from tests.app.training import train
 from tests.server import Server
 
@@ -53,8 +54,6 @@ def under_load(server: Server, seconds: float) -> Table:
     warmup = min(WARMUP_SECONDS, seconds / 10)
     later = np.array(times) > warmup
     hours, mib = np.array(times)[later] / 3600, np.array(sizes)[later]
-    (slope, _), covariance = np.polyfit(hours, mib, 1, cov=True)
-    margin = 1.96 * float(np.sqrt(covariance[0, 0]))
     table = Table("seconds", "requests", "failed", "MiB at the end", "MiB an hour")
     table.add_column("allowed")
     table.add_row(
@@ -62,7 +61,7 @@ def under_load(server: Server, seconds: float) -> Table:
         f"{len(latencies.seconds):,}",
         str(latencies.failed),
         f"{mib[-1]:.1f}",
-        f"{slope:+.2f} ± {margin:.2f}",
+        str(Slope.of(hours, mib)),
         f"{ALLOWED_MIB_AN_HOUR:.0f}",
     )
     return table

@@ -79,6 +79,7 @@ PROOFS: Final = [
         "",
         "--clients 300 --request 6 --stall 6",
     ),
+    Proof("Load that lasts", "soak", "--seconds 600", "--seconds 15"),
     Proof("Told to stop under load", "drain", "--stops 50", "--stops 2"),
     Proof("Secrets that were planted", "secrets", "", "--every 29"),
     Proof("How near a wrong key was", "timing", "", "--tries 2000"),
