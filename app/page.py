@@ -2,17 +2,18 @@
 
 import asyncio
 import re
+from functools import lru_cache
 from html import escape
 from importlib.resources import files
 from typing import Any, Final
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, FastAPI, Response
 from starlette.responses import JSONResponse
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
-from app.bodies import Json, RawRequest
+from app.bodies import JSON_TYPE, Json, RawRequest
 from app.prefix import described, published
 from app.routing import DocsRoute
 
@@ -72,8 +73,20 @@ async def show_docs(request: RawRequest) -> Response:
 @docs.get("/openapi.json")
 async def show_openapi(request: RawRequest) -> Response:
     """Return the OpenAPI document."""
-    document = await asyncio.to_thread(request.app.openapi)
-    return JSONResponse(described(request.scope, document))
+    prefix = request.scope.get("root_path", "")
+    return _Shared(await asyncio.to_thread(_document, request.app, prefix))
+
+
+class _Shared(Response):
+    """JSON that all who wait for it share; what is sent whole is copied for each."""
+
+    media_type = JSON_TYPE
+
+
+@lru_cache(maxsize=4)
+def _document(app: FastAPI, prefix: str) -> bytes:
+    """Return the document as bytes, written once."""
+    return bytes(JSONResponse(described({"root_path": prefix}, app.openapi())).body)
 
 
 class _Files(StaticFiles):
