@@ -77,18 +77,20 @@ async def predict_batch(request: RawRequest) -> Response:
 
 
 @reading.get("/models")
-def list_models(service: TheService) -> views.ModelList:
+async def list_models(service: TheService) -> views.ModelList:
     """List the versions, newest first."""
-    rows, generation = service.versions.describe_all()
+    rows, generation = await service.reads.ask(service.versions.describe_all)
     return views.ModelList(
         models=list(map(views.Model.of, rows)), generation=generation
     )
 
 
 @reading.get("/models/active")
-def get_active_model(service: TheService, response: Response) -> views.ActiveModel:
+async def get_active_model(
+    service: TheService, response: Response
+) -> views.ActiveModel:
     """Show the version that serves; the ETag is the generation."""
-    row, generation = service.versions.describe_active()
+    row, generation = await service.reads.ask(service.versions.describe_active)
     response.headers["ETag"] = f'"{generation}"'
     return views.ActiveModel.of(row)
 
@@ -108,23 +110,23 @@ async def activate_model(request: RawRequest) -> Response:
         raise bodies.MediaTypeError("expected application/json")
     body = await bodies.read(request, bodies.MAX_JSON_BYTES)
     number = Activation.model_validate_json(body).version
-    await asyncio.to_thread(service.versions.activate, number, expected)
-    await asyncio.to_thread(service.registry.refresh_or_degrade)
-    row, generation = await asyncio.to_thread(service.versions.describe_active)
+    await service.writes.ask(service.versions.activate, number, expected)
+    await service.reads.ask(service.registry.refresh_or_degrade)
+    row, generation = await service.reads.ask(service.versions.describe_active)
     answer = views.ActiveModel.of(row).model_dump_json().encode()
     return bodies.Json(answer, headers=[(b"etag", f'"{generation}"'.encode())])
 
 
 @admin.delete("/models/{version}", status_code=204)
-def delete_model(service: TheService, version: Number) -> None:
+async def delete_model(service: TheService, version: Number) -> None:
     """Remove a version for good; not the active one, nor the one shipped."""
-    service.versions.delete(version)
+    await service.writes.ask(service.versions.delete, version)
 
 
 @reading.get("/models/{version}")
-def get_model(service: TheService, version: Number) -> views.Model:
+async def get_model(service: TheService, version: Number) -> views.Model:
     """Show one version."""
-    return views.Model.of(service.versions.describe(version))
+    return views.Model.of(await service.reads.ask(service.versions.describe, version))
 
 
 @reading.get(
@@ -132,9 +134,9 @@ def get_model(service: TheService, version: Number) -> views.Model:
     response_class=Response,
     responses={200: {"content": {"application/octet-stream": {}}}},
 )
-def get_weights(service: TheService, version: Number) -> Response:
+async def get_weights(service: TheService, version: Number) -> Response:
     """Download a version as safetensors; the ETag is its SHA-256."""
-    content, sha256 = service.versions.weights(version)
+    content, sha256 = await service.reads.ask(service.versions.weights, version)
     name = f"offsetnet-{version}.safetensors"
     headers = {
         "ETag": f'"{sha256}"',
@@ -169,13 +171,11 @@ async def show_metrics(request: RawRequest) -> Response:
     """Show the metrics of all processes of this server, for Prometheus."""
     service = service_of(request)
     accept = request.scope["state"]["headers"].get(b"accept", b"").decode("latin-1")
+    registry = service.registry
     async with service.exposing:
+        stored = await exposition.look(registry, service.job_statistics, service.reads)
         content, media_type = await asyncio.to_thread(
-            exposition.expose,
-            service.metrics,
-            service.registry,
-            service.job_statistics,
-            accept,
+            exposition.expose, service.metrics, registry, stored, accept
         )
     return Response(content, headers={"Content-Type": media_type, "Vary": "Accept"})
 

@@ -1,6 +1,7 @@
 """The routes of trainings: submitted, previewed, listed, followed, cancelled."""
 
 import asyncio
+from functools import partial
 from typing import Annotated, Final
 
 from fastapi import Header, Query, Request, Response
@@ -12,7 +13,7 @@ from app.endpoints import Number, TheService, caller, read_query, router
 from app.jobs import Origin, Submission
 from app.prefix import published
 from app.preview import preview
-from app.routing import AdminRoute, PredictRoute, Service, service_of
+from app.routing import AdminRoute, PredictRoute, service_of
 from app.schemas import MAX_INTEGER, MAX_ROWS, DryRunQuery, TrainQuery
 from model import CsvReader
 
@@ -36,9 +37,11 @@ async def train(request: RawRequest) -> Response:
     key = idempotency_key(request)
     submitted, is_dry_run = await _submission(request)
     if is_dry_run:
-        return await asyncio.to_thread(_preview, service, submitted)
+        champion = await service.reads.ask(service.versions.champion)
+        answer = await asyncio.to_thread(preview, submitted, champion)
+        return bodies.Json(answer.model_dump_json().encode())
     origin = Origin(caller(request), key)
-    row, is_known = await asyncio.to_thread(service.jobs.enqueue, submitted, origin)
+    row, is_known = await service.writes.ask(service.jobs.enqueue, submitted, origin)
     service.supervisor.wake()
     job = views.Job.of(row)
     location = published(request.scope, job.links.self)
@@ -52,28 +55,29 @@ async def cancel_job(
     service: TheService, response: Response, job_id: Number
 ) -> views.Job:
     """Cancel a job: 200 where nobody works on it, 202 where its runner must stop."""
-    row, was_running = await asyncio.to_thread(service.jobs.cancel, job_id)
+    row, was_running = await service.writes.ask(service.jobs.cancel, job_id)
     service.supervisor.wake()
     response.status_code = 202 if was_running else 200
     return views.Job.of(row)
 
 
 @reading.get("/train")
-def list_jobs(
+async def list_jobs(
     service: TheService,
     state: views.State | None = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     before: Annotated[int | None, Query(ge=1, le=MAX_INTEGER)] = None,
 ) -> views.JobPage:
     """List the jobs, newest first."""
-    rows, following = service.jobs.page(state=state, before=before, limit=limit)
+    look = partial(service.jobs.page, state=state, before=before, limit=limit)
+    rows, following = await service.reads.ask(look)
     return views.JobPage(jobs=list(map(views.Job.of, rows)), next=following)
 
 
 @reading.get("/train/{job_id}")
-def get_job(service: TheService, job_id: Number) -> views.Job:
+async def get_job(service: TheService, job_id: Number) -> views.Job:
     """Show one job."""
-    return views.Job.of(service.jobs.get(job_id))
+    return views.Job.of(await service.reads.ask(service.jobs.get, job_id))
 
 
 @reading.get(
@@ -102,11 +106,6 @@ async def follow_job(
 
 
 ROUTES: Final = [*admin.routes, *reading.routes]
-
-
-def _preview(service: Service, submitted: Submission) -> Response:
-    answer = preview(submitted, service.versions.champion())
-    return bodies.Json(answer.model_dump_json().encode())
 
 
 async def _submission(request: RawRequest) -> tuple[Submission, bool]:

@@ -27,9 +27,11 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.job_statistics import SECONDS, JobStatistics
+from app.desk import Desk
+from app.job_statistics import SECONDS, JobStatistics, Look
 from app.metrics import Histogram, Metrics
 from app.registry import Registry
+from app.store import StoreError
 
 OPENMETRICS: Final = "application/openmetrics-text"
 
@@ -40,15 +42,29 @@ _REQUEST_LABELS: Final = (
 )
 
 
+async def look(
+    registry: Registry, statistics: JobStatistics, desk: Desk
+) -> Look | None:
+    """Return what stands in the database, or None while that does not answer."""
+    if not registry.is_degraded:
+        with suppress(SQLAlchemyError, StoreError):
+            return await desk.ask(statistics.look)
+    return None
+
+
 def expose(
-    metrics: Metrics, registry: Registry, statistics: JobStatistics, accept: str
+    metrics: Metrics, registry: Registry, stored: Look | None, accept: str
 ) -> tuple[bytes, str]:
     """Return all metrics and their media type, in the format that the caller accepts.
 
-    What stands in the database is left out while that does not answer.
+    Args:
+        metrics: What the processes count.
+        registry: What this one serves.
+        stored: What stands in the database, where that answers.
+        accept: The header.
     """
     collectors = CollectorRegistry(auto_describe=False)
-    collectors.register(_Collector(metrics, registry, statistics))
+    collectors.register(_Collector(metrics, registry, stored))
     is_open = OPENMETRICS in accept.lower()
     encode, media_type = choose_encoder(f"{OPENMETRICS}; version=1.0.0" * is_open)
     return encode(collectors), media_type
@@ -56,18 +72,16 @@ def expose(
 
 class _Collector(Collector):
     def __init__(
-        self, metrics: Metrics, registry: Registry, statistics: JobStatistics
+        self, metrics: Metrics, registry: Registry, stored: Look | None
     ) -> None:
-        self._metrics, self._registry = metrics, registry
-        self._statistics = statistics
+        self._metrics, self._registry, self._look = metrics, registry, stored
 
     def collect(self) -> Iterator[Metric]:
         """Yield each metric."""
         yield from _counted(self._metrics)
         yield from _served(self._registry)
-        if not self._registry.is_degraded:
-            with suppress(SQLAlchemyError):
-                yield from list(_stored(self._statistics))
+        if self._look is not None:
+            yield from _stored(self._look)
 
 
 def _counted(metrics: Metrics) -> Iterator[Metric]:
@@ -128,7 +142,7 @@ def _served(registry: Registry) -> Iterator[Metric]:
     )
 
 
-def _stored(statistics: JobStatistics) -> Iterator[Metric]:
+def _stored(look: Look) -> Iterator[Metric]:
     """Yield what all servers and runners of a database share."""
     jobs = GaugeMetricFamily(
         "offsetnet_jobs", "Jobs that are kept.", labels=("state", "outcome")
@@ -139,7 +153,7 @@ def _stored(statistics: JobStatistics) -> Iterator[Metric]:
         labels=("state", "outcome"),
     )
     queued = 0
-    for kind in statistics.kinds():
+    for kind in look.kinds:
         labels = (kind.state, kind.outcome)
         jobs.add_metric(labels, kind.number)
         queued += kind.number if kind.state == "queued" else 0
@@ -151,7 +165,7 @@ def _stored(statistics: JobStatistics) -> Iterator[Metric]:
     yield GaugeMetricFamily(
         "offsetnet_queue_oldest_seconds",
         "How long the job that waits longest has waited.",
-        value=statistics.oldest_seconds(),
+        value=look.oldest_seconds,
     )
 
 

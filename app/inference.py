@@ -4,7 +4,6 @@ They serve one model, by its name, on the path of every other prediction. Errors
 `{"error": ...}` here, which these protocols' clients read.
 """
 
-import asyncio
 import time
 from functools import partial
 from typing import Any, Final
@@ -26,6 +25,7 @@ from app.prediction import answers
 from app.registry import ServedModel
 from app.routing import AdminRoute, OpenRoute, PredictRoute, pinned, service_of
 from app.schemas import plain_number
+from app.store import StoreError
 from model import OFFSETS, predict_proba
 
 _LENGTH: Final = b"inference-header-content-length"
@@ -145,7 +145,7 @@ async def describe_model(request: RawRequest) -> Response:
     model = await _model(request)
     try:
         stored = await _stored(request)
-    except SQLAlchemyError:  # predicting goes on without the database
+    except (SQLAlchemyError, StoreError):  # predicting goes on without the database
         stored = [model.version]
     return _json(
         {
@@ -209,7 +209,8 @@ async def load_model(request: RawRequest) -> Response:
     """Read the active version once more, and verify it."""
     _check_names(request)
     await _optional_object(request)
-    await asyncio.to_thread(service_of(request).registry.reload)
+    service = service_of(request)
+    await service.reads.ask(service.registry.reload)
     return _json({})
 
 
@@ -280,7 +281,8 @@ async def _model(request: RawRequest) -> ServedModel:
 
 async def _stored(request: RawRequest) -> list[int]:
     """Return the number of each version, newest first."""
-    known, _ = await asyncio.to_thread(service_of(request).versions.describe_all)
+    service = service_of(request)
+    known, _ = await service.reads.ask(service.versions.describe_all)
     return [row["version"] for row in known]
 
 

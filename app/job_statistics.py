@@ -38,29 +38,37 @@ class Kind(NamedTuple):
     seconds: float
 
 
+class Look(NamedTuple):
+    """What the table tells at once.
+
+    Attributes:
+        kinds: Each kind of job.
+        oldest_seconds: How long the job that waits longest has waited, 0 without one.
+    """
+
+    kinds: Sequence[Kind]
+    oldest_seconds: float
+
+
 class JobStatistics:
     """Counts of one store's jobs."""
 
     def __init__(self, store: Store) -> None:
-        """Take the store; every look is a transaction of its own."""
+        """Take the store."""
         self._store = store
 
-    def kinds(self) -> list[Kind]:
+    def look(self) -> Look:
         """Count the jobs by state and outcome, of those that there are none too."""
         with self._store.read() as connection:
             rows = connection.execute(_KINDS).all()
+            age: float | None = connection.scalar(_OLDEST)
         found = {}
         for state, outcome, number, seconds, *within in rows:
             name = (state, outcome or "")
             found[name] = Kind(*name, number, within, seconds or 0.0)
         nobody = [0] * (len(SECONDS) + 1)
-        return [found.get(name, Kind(*name, 0, nobody, 0.0)) for name in _NAMES]
-
-    def oldest_seconds(self) -> float:
-        """Return how long the job that waits longest has waited, 0 without one."""
-        with self._store.read() as connection:
-            age: float | None = connection.scalar(_OLDEST)
-        return max(age or 0.0, 0.0)
+        kinds = [found.get(name, Kind(*name, 0, nobody, 0.0)) for name in _NAMES]
+        return Look(kinds, max(age or 0.0, 0.0))
 
 
 def _number_of(condition: ColumnElement[bool]) -> ColumnElement[Any]:

@@ -17,6 +17,7 @@ from app.admission import Admission
 from app.auth import Guard
 from app.bodies import Uploads
 from app.claims import Claims
+from app.desk import Desk
 from app.drain import Drain
 from app.errors import SHEDS, install
 from app.inference_statistics import InferenceStatistics
@@ -142,6 +143,8 @@ def _service(
         job_statistics=JobStatistics(store),
         versions=versions,
         jobs=jobs,
+        reads=Desk(),
+        writes=Desk(),
         streams=Streams(jobs, drain, settings),
         supervisor=Supervisor(settings, Claims(store, settings), registry.look),
         uploads=Uploads(),

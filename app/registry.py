@@ -6,7 +6,9 @@ reference once and keeps what it got; a swap is one assignment.
 
 import asyncio
 import logging
+import math
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -22,6 +24,7 @@ from app.versions import UnknownVersionError, Versions
 from model import Artifact, ArtifactError, load, one_predictor
 
 CLOSE_SECONDS: Final = 2.0  # for a look that is under way
+LOOK_SECONDS: Final = 2.0  # after which a look that has not ended tells enough
 
 _ACTIVE: Final = select(active)
 
@@ -53,7 +56,6 @@ class Registry:
 
     Attributes:
         generation: That of the active version when it was looked at last.
-        is_degraded: Whether the store could not be read when last tried.
     """
 
     def __init__(self, store: Store, versions: Versions, metrics: Metrics) -> None:
@@ -64,8 +66,13 @@ class Registry:
         self._served: ServedModel | None = None
         self._refreshing = threading.Lock()
         self._look, self._is_closed = threading.Event(), False
+        self._has_failed, self._looks_since = False, math.inf
         self.generation = 0
-        self.is_degraded = False
+
+    @property
+    def is_degraded(self) -> bool:
+        """Whether the store could not be read when last tried, or not yet."""
+        return self._has_failed or time.monotonic() > self._looks_since + LOOK_SECONDS
 
     @property
     def served(self) -> ServedModel | None:
@@ -99,7 +106,7 @@ class Registry:
             if not self._store.is_remote:
                 raise
             logger.warning("the store does not answer: %s", type(error.orig).__name__)
-            self.is_degraded = True
+            self._has_failed = True
 
     def refresh(self) -> None:
         """Load the active version where it is not the one that serves.
@@ -139,13 +146,16 @@ class Registry:
     def refresh_or_degrade(self) -> None:
         """Refresh; a store that cannot be read leaves the version serving."""
         with self._refreshing:
+            self._looks_since = time.monotonic()
             try:
                 self.refresh()
             except (SQLAlchemyError, StoreError) as error:
                 logger.warning("the store cannot be read: %s", type(error).__name__)
-                self.is_degraded = True
+                self._has_failed = True
             else:
-                self.is_degraded = False
+                self._has_failed = False
+            finally:
+                self._looks_since = math.inf
 
     def reload(self) -> None:
         """Read the active version once more, as the store has it now.
@@ -187,4 +197,4 @@ class Registry:
                 self.refresh_or_degrade()
             except Exception:  # the thread's boundary: it looks again
                 logger.exception("this is a bug")
-                self.is_degraded = True
+                self._has_failed = True

@@ -20,6 +20,7 @@ from starlette.routing import BaseRoute, Mount
 from app.admission import Admission
 from app.auth import Guard, Scope
 from app.bodies import RawRequest, Uploads
+from app.desk import Desk
 from app.drain import Drain
 from app.inference_statistics import InferenceStatistics
 from app.job_statistics import JobStatistics
@@ -44,6 +45,8 @@ class Service:
     job_statistics: JobStatistics
     versions: Versions
     jobs: Jobs
+    reads: Desk
+    writes: Desk  # apart, so that whoever only reads waits for no writer
     streams: Streams
     supervisor: Supervisor
     uploads: Uploads
@@ -68,7 +71,8 @@ async def pinned(
     """
     if version == active.version:
         return active
-    return await asyncio.to_thread(service_of(request).registry.load, version)
+    service = service_of(request)
+    return await service.reads.ask(service.registry.load, version)
 
 
 class OpenRoute(APIRoute):

@@ -5,47 +5,43 @@ its own lock and on PostgreSQL by one of ours, so that whoever reads inside a wr
 transaction may act on what was read.
 """
 
-import sqlite3
+import math
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from contextvars import ContextVar
+from typing import Final
 
-from sqlalchemy import (
-    URL,
-    Connection,
-    Engine,
-    create_engine,
-    event,
-    insert,
-    inspect,
-    make_url,
-    select,
-)
+from sqlalchemy import URL, Connection, insert, inspect, make_url, select
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
+from app.engines import local, remote
 from app.settings import Settings
 from app.tables import SCHEMA_VERSION, metadata, schema
 
-BUSY_SECONDS: Final = 5
-POOL_SECONDS: Final = 2
-POOL_SIZE: Final = 5
-
-_FIXED_WAL: Final = ((3, 51, 3), (3, 50, 7), (3, 44, 6))
-_WRITE_LOCK: Final = 0x6F666673_65746E74  # "offsetnt", of all advisory locks ours
-_POSTGRESQL: Final = {
-    "connect_timeout": 3,
-    "application_name": "offsetnet",
-    "options": f"-c statement_timeout={BUSY_SECONDS}s"
-    f" -c idle_in_transaction_session_timeout={BUSY_SECONDS}s",
-    "keepalives_idle": 5,
-    "keepalives_interval": 2,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 10_000,  # milliseconds
-}
+_until: Final = ContextVar("until", default=math.inf)  # by the monotonic clock
 
 
 class StoreError(Exception):
     """The database cannot be used as it is."""
+
+
+class BusyError(StoreError):
+    """As many wait for the database as may."""
+
+
+class LateError(StoreError):
+    """The database takes longer than anybody waits."""
+
+
+@contextmanager
+def in_time(until: float) -> Iterator[None]:
+    """Let no transaction of this thread's begin or commit after that time."""
+    token = _until.set(until)
+    try:
+        yield
+    finally:
+        _until.reset(token)
 
 
 class Store:
@@ -65,7 +61,11 @@ class Store:
         self._url = _url(settings)
         self._is_prepared = False
         self.is_remote = self._url.get_backend_name() != "sqlite"
-        self._engine = _remote(self._url) if self.is_remote else _local(self._url)
+        try:
+            self._engine = (remote if self.is_remote else local)(self._url)
+        except ImportError as error:
+            message = "for PostgreSQL, pip install 'offsetnet[postgres]'"
+            raise StoreError(message) from error
 
     def prepare(self) -> None:
         """Create the folder and the tables where they are missing; once is enough.
@@ -96,16 +96,27 @@ class Store:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """Open a transaction that only reads."""
+        """Open a transaction that only reads.
+
+        Raises:
+            LateError: It is too late for that.
+        """
+        _check_time()
         with self._engine.begin() as connection:
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """Open a transaction that writes; it is alone, and whole or not at all."""
+        """Open a transaction that writes; it is alone, and whole or not at all.
+
+        Raises:
+            LateError: It is too late for that; nothing is changed.
+        """
+        _check_time()
         engine = self._engine.execution_options(writes=True)
         with engine.begin() as connection:
             yield connection
+            _check_time()
 
     def close(self) -> None:
         """Close every connection."""
@@ -130,6 +141,11 @@ class Store:
             )
 
 
+def _check_time() -> None:
+    if time.monotonic() > _until.get():
+        raise LateError("the database takes too long")
+
+
 def _url(settings: Settings) -> URL:
     address = settings.database()
     if address is None:
@@ -142,71 +158,3 @@ def _url(settings: Settings) -> URL:
     if url.drivername not in {"postgresql", "postgres", "postgresql+psycopg"}:
         raise StoreError("the database URL must start with postgresql://")
     return url.set(drivername="postgresql+psycopg")
-
-
-def _local(url: URL) -> Engine:
-    arguments = {"timeout": BUSY_SECONDS}
-    engine = create_engine(
-        url,
-        hide_parameters=True,
-        connect_args=arguments,
-        pool_timeout=POOL_SECONDS,
-    )
-    event.listen(engine, "connect", _configure)
-    event.listen(engine, "begin", _begin_local)
-    return engine
-
-
-def _remote(url: URL) -> Engine:
-    try:
-        engine = create_engine(
-            url,
-            hide_parameters=True,
-            connect_args={k: v for k, v in _POSTGRESQL.items() if k not in url.query},
-            pool_pre_ping=True,
-            pool_size=POOL_SIZE,
-            pool_timeout=POOL_SECONDS,
-        )
-    except ImportError as error:
-        message = "for PostgreSQL, pip install 'offsetnet[postgres]'"
-        raise StoreError(message) from error
-    event.listen(engine, "begin", _begin_remote)
-    return engine
-
-
-def _configure(connection: sqlite3.Connection, _: Any) -> None:
-    """Set a new SQLite connection up.
-
-    Write-ahead logging can corrupt the file under several connections in SQLite
-    before 3.51.3 (https://sqlite.org/wal.html#walresetbug), so older ones keep a
-    rollback journal.
-    """
-    connection.isolation_level = None  # transactions are begun by `_begin_local`
-    connection.execute("PRAGMA foreign_keys = ON")
-    if _has_safe_wal(sqlite3.sqlite_version_info):
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-    else:
-        connection.execute("PRAGMA journal_mode = TRUNCATE")
-        connection.execute("PRAGMA synchronous = EXTRA")
-
-
-def _has_safe_wal(version: tuple[int, ...]) -> bool:
-    newest, *branches = _FIXED_WAL
-    return version >= newest or any(
-        version[:2] == fixed[:2] and version >= fixed for fixed in branches
-    )
-
-
-def _writes(connection: Connection) -> bool:
-    return bool(connection.get_execution_options().get("writes"))
-
-
-def _begin_local(connection: Connection) -> None:
-    immediate = " IMMEDIATE" if _writes(connection) else ""
-    connection.exec_driver_sql("BEGIN" + immediate)
-
-
-def _begin_remote(connection: Connection) -> None:
-    if _writes(connection):
-        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITE_LOCK})")

@@ -10,25 +10,27 @@ References:
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import cached_property
+from functools import partial
 from typing import Any, Final
 
-from anyio import CapacityLimiter, to_thread
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from app.bodies import EVENT_STREAM
+from app.desk import Desk
 from app.drain import Drain
 from app.jobs import FINAL, Jobs
 from app.settings import Settings
+from app.store import StoreError
 from app.views import Job
 
 LOOK_SECONDS: Final = 0.5
 STREAM_SECONDS: Final = 1800.0  # then the client comes back
-READERS: Final = 4  # threads that look for news
+
+Row = Mapping[str, Any]
 
 _PING: Final = b": ping\n\n"
 _DRAINING: Final = b"event: draining\ndata: {}\n\n"
@@ -51,12 +53,8 @@ class Streams:
         self._limit = settings.streams_limit
         self._caller_limit = settings.caller_streams_limit
         self._ping_seconds = settings.ping_seconds
+        self._desk = Desk(waiting=None)  # each stream asks once at a time
         self._open: Counter[str] = Counter()
-
-    @cached_property
-    def _readers(self) -> CapacityLimiter:
-        # Made late: it imports a lot, which a start need not wait for.
-        return CapacityLimiter(READERS)
 
     async def follow(self, job_id: int, last_event_id: str, caller: str) -> Response:
         """Return a job's stream, from what the client has not seen.
@@ -69,7 +67,7 @@ class Streams:
         Raises:
             UnknownJobError: There is no such job.
         """
-        row = await to_thread.run_sync(self._jobs.get, job_id, limiter=self._readers)
+        row = await self._desk.ask(self._jobs.get, job_id)
         seen = int(last_event_id) if _is_number(last_event_id) else 0
         if row["state"] in FINAL and seen == row["revision"]:
             return Response(status_code=204)
@@ -95,9 +93,9 @@ class Streams:
 
     async def _events(self, job_id: int, seen: int) -> AsyncIterator[bytes]:
         told = time.monotonic()
-        end = told + STREAM_SECONDS
+        end, news = told + STREAM_SECONDS, _News(partial(self._newer, job_id))
         while time.monotonic() < end:
-            row = await self._newer(job_id, seen)
+            row = await news.since(seen)
             if row:
                 seen, told = row["revision"], time.monotonic()
                 yield _event(row)
@@ -111,13 +109,28 @@ class Streams:
                 yield _PING
             await self._drain.wait(LOOK_SECONDS)
 
-    async def _newer(self, job_id: int, seen: int) -> Mapping[str, Any] | None:
+    async def _newer(self, job_id: int, seen: int) -> Row | None:
         """Look for news; none come while the store does not answer."""
-        with suppress(SQLAlchemyError):
-            return await to_thread.run_sync(
-                self._jobs.newer, job_id, seen, limiter=self._readers
-            )
+        with suppress(SQLAlchemyError, StoreError):
+            return await self._desk.ask(self._jobs.newer, job_id, seen)
         return None
+
+
+class _News:
+    """Looks for a job's news, once at a time; neither pings nor the end wait for it."""
+
+    def __init__(self, look: Callable[[int], Awaitable[Row | None]]) -> None:
+        self._begin = look
+        self._look: asyncio.Future[Row | None] | None = None
+
+    async def since(self, seen: int) -> Row | None:
+        """Return the job where it is newer and the store answers soon."""
+        look = self._look = self._look or asyncio.ensure_future(self._begin(seen))
+        await asyncio.wait({look}, timeout=LOOK_SECONDS)
+        if not look.done():
+            return None
+        self._look = None
+        return look.result()
 
 
 class _Stream(StreamingResponse):
@@ -136,7 +149,7 @@ class _Stream(StreamingResponse):
                 await super().__call__(scope, receive, send)
 
 
-def _event(row: Mapping[str, Any]) -> bytes:
+def _event(row: Row) -> bytes:
     name = row["state"] if row["state"] in FINAL else "progress"
     job = Job.of(row).model_dump_json()
     return f"id: {row['revision']}\nevent: {name}\ndata: {job}\n\n".encode()

@@ -12,7 +12,9 @@ from typing import Final
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.claims import Claims
+from app.desk import Desk
 from app.settings import PREFIX, Settings
+from app.store import StoreError
 
 FIRST_SECONDS: Final = 0.1  # in which a server begins to answer
 RESTART_SECONDS: Final = 1.0
@@ -45,7 +47,7 @@ class Supervisor:
             on_job_end: Called whenever the runner says that it ended a job.
         """
         self._environment = settings.runner_environment()
-        self._claims = claims
+        self._claims, self._desk = claims, Desk()
         self._on_job_end = on_job_end
         self._process: asyncio.subprocess.Process | None = None
 
@@ -108,8 +110,8 @@ class Supervisor:
     async def _let_go(self, name: str) -> None:
         """Let the job of a runner that is no more be tried again, at once."""
         try:
-            await asyncio.to_thread(self._claims.abandon, name, "killed")
-        except SQLAlchemyError as error:  # the lease runs out instead
+            await self._desk.ask(self._claims.abandon, name, "killed")
+        except (SQLAlchemyError, StoreError) as error:  # the lease runs out instead
             logger.warning("the store does not answer: %s", type(error).__name__)
 
     async def _start(self, name: str) -> asyncio.subprocess.Process:

@@ -45,6 +45,20 @@ class PostgreSQL:
         process.send_signal(signal.SIGQUIT)
         process.wait(30)
 
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Let none of its processes go on while the block runs; they do not end."""
+        postmaster = self._server.get_postmaster_info().process
+        assert postmaster is not None
+        everything = [postmaster, *postmaster.children()]
+        for process in everything:
+            process.suspend()
+        try:
+            yield
+        finally:
+            for process in everything:
+                process.resume()
+
     def start(self) -> None:
         """Start it again, with the data it had."""
         self._server.start()

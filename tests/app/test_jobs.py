@@ -16,12 +16,13 @@ from sqlalchemy import Table, delete, select, update
 from sqlalchemy.exc import IntegrityError, StatementError
 
 from app.claims import Claim, Claims, LostJobError, Progress, Result, StaleChampionError
+from app.engines import has_safe_wal
 from app.gate import PROMOTED, Decision
 from app.jobs import Jobs, Promote, QueueFullError, Submission, UnknownJobError
 from app.metrics import Metrics
 from app.registry import Registry
 from app.settings import Settings
-from app.store import Store, StoreError, _has_safe_wal
+from app.store import Store, StoreError
 from app.tables import active, datasets, jobs, metadata, models
 from app.versions import Versions
 from model import (
@@ -644,4 +645,4 @@ def test_every_table_is_made(store: Store) -> None:
 def test_a_write_ahead_log_is_kept_where_sqlite_is_mended(
     version: tuple[int, ...], *, is_safe: bool
 ) -> None:
-    assert _has_safe_wal(version) is is_safe
+    assert has_safe_wal(version) is is_safe

@@ -289,7 +289,8 @@ def _is_live(server: Server) -> bool:
 
 
 def _is_running(server: Server, job_id: int) -> bool:
-    return bool(server.client.get(f"/train/{job_id}").json()["state"] == "running")
+    """Whether the job has been read and is trained on."""
+    return bool(server.client.get(f"/train/{job_id}").json()["epoch"] > 0)
 
 
 def _ask(server: Server, *names: str) -> dict[str, httpx.Response]:

@@ -72,6 +72,7 @@ PROOFS: Final = [
     Proof("Every order of steps", "interleavings", "", "--few"),
     Proof("Sixteen clients, one ETag", "race", "--rounds 500", "--rounds 10"),
     Proof("Swapped under load", "hotswap", "--seconds 60", "--seconds 3"),
+    Proof("Databases that hang", "stuck", "--seconds 60", "--seconds 6"),
     Proof("Three times too much", "overload", "--seconds 60", "--seconds 3"),
     Proof(
         "A thousand slow clients",
