@@ -12,7 +12,8 @@ from app.endpoints import Number, TheService, read_query, router
 from app.errors import BY_SLUG, NoPageError
 from app.lazily import lazily
 from app.routing import (
-    AdminRoute,
+    ACTIVE_PATH,
+    AdminModelsRoute,
     DocsRoute,
     OpenRoute,
     PredictRoute,
@@ -34,7 +35,7 @@ public = router(OpenRoute, "operations")
 documented = router(DocsRoute, "operations")
 predicting = router(PredictRoute, "predict")
 reading = router(PredictRoute, "models")
-admin = router(AdminRoute, "models")
+admin = router(AdminModelsRoute, "models")
 
 
 @predicting.post("/predict", response_model=views.Prediction)
@@ -85,7 +86,7 @@ async def list_models(service: TheService) -> views.ModelList:
     )
 
 
-@reading.get("/models/active")
+@reading.get(ACTIVE_PATH)
 async def get_active_model(
     service: TheService, response: Response
 ) -> views.ActiveModel:
@@ -96,7 +97,7 @@ async def get_active_model(
 
 
 @admin.put(
-    "/models/active",
+    ACTIVE_PATH,
     response_model=views.ActiveModel,
 )
 async def activate_model(request: RawRequest) -> Response:

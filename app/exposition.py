@@ -132,7 +132,7 @@ def _served(registry: Registry) -> Iterator[Metric]:
         )
     yield GaugeMetricFamily(
         "offsetnet_active_model_generation",
-        "How often the active version was set.",
+        "How often the active version, or the one before it, changed.",
         value=registry.generation,
     )
     yield GaugeMetricFamily(

@@ -10,12 +10,13 @@ import asyncio
 import inspect
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from fastapi import Response
 from fastapi.routing import APIRoute
 from starlette.requests import HTTPConnection
-from starlette.routing import BaseRoute, Mount
+from starlette.routing import BaseRoute, Match, Mount
+from starlette.types import Scope as RequestScope
 
 from app.admission import Admission
 from app.auth import Guard, Scope
@@ -30,6 +31,8 @@ from app.registry import Registry, ServedModel
 from app.streams import Streams
 from app.supervisor import Supervisor
 from app.versions import Versions
+
+ACTIVE_PATH: Final = "/models/active"
 
 Endpoint = Callable[[Any], Coroutine[Any, Any, Response]]  # of a request
 
@@ -108,6 +111,17 @@ class AdminRoute(OpenRoute):
     """A route that changes state."""
 
     scope = Scope.ADMIN
+
+
+class AdminModelsRoute(AdminRoute):
+    """A route that changes versions, where `active` stands for no number."""
+
+    def matches(self, scope: RequestScope) -> tuple[Match, RequestScope]:
+        """Match what is not the path of the active version, or is for that."""
+        match, child = super().matches(scope)
+        is_for_it = self.path == ACTIVE_PATH
+        path = self.path.format(**child.get("path_params", {})) if child else ""
+        return (match, child) if is_for_it or path != ACTIVE_PATH else (Match.NONE, {})
 
 
 def names(routes: Iterable[BaseRoute]) -> list[tuple[str, str]]:

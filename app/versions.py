@@ -1,6 +1,7 @@
 """The versions of the network in the store, and which of them is active.
 
-Whatever changes the active version counts as a generation, in the same transaction.
+Whatever changes the active version, or the one before it, counts as a generation, in
+the same transaction.
 """
 
 import hashlib
@@ -177,8 +178,9 @@ class Versions:
                 raise VersionInUseError("this version came with the package")
             if version == active_version(connection):
                 raise VersionInUseError("this version is active")
-            is_previous = active.c.previous == version
-            connection.execute(update(active).where(is_previous).values(previous=None))
+            forgotten = update(active).where(active.c.previous == version)
+            generation = active.c.generation + 1  # what is shown of it changes, too
+            connection.execute(forgotten.values(previous=None, generation=generation))
             connection.execute(delete(models).where(models.c.version == version))
 
 

@@ -185,7 +185,9 @@ class ModelList(BaseModel):
     """Every version, newest first."""
 
     models: list[Model]
-    generation: int = Field(description="how often the active version was set")
+    generation: int = Field(
+        description="how often the active version, or the one before it, changed"
+    )
 
 
 class FieldError(BaseModel):

@@ -447,7 +447,28 @@ def test_without_the_version_before_there_is_none_to_roll_back_to(
     after, etag_after = _active(server)
     assert response.status_code == 204
     assert (before["previous"], after["previous"]) == (active, None)
-    assert etag_after == etag
+    assert etag_after == _next(etag)
+
+
+def test_what_is_shown_under_one_tag_never_changes(
+    server: Server, active: int, version: int
+) -> None:
+    other = _activate(server, version).headers["ETag"]
+    _delete(server, active)
+
+    response = _activate(server, 1, {"If-Match": other})
+
+    assert_problem(response, 412, "stale-generation")
+
+
+def test_deleting_any_other_version_leaves_the_tag(
+    server: Server, version: int
+) -> None:
+    before = _active(server)
+
+    _delete(server, version)
+
+    assert _active(server) == before
 
 
 @pytest.mark.parametrize("number", ["999999", "0", "-1", "x", "1.0", "active", "%00"])
@@ -458,6 +479,19 @@ def test_what_names_no_version_is_not_deleted(server: Server, number: str) -> No
 
     assert response.status_code in {404, 405}
     assert _listed(server) == before
+
+
+@pytest.mark.parametrize("method", ["DELETE", "PATCH", "POST"])
+def test_the_active_version_is_read_and_set_and_nothing_else(
+    server: Server, method: str
+) -> None:
+    before = _active(server)
+
+    response = server.client.request(method, "/models/active")
+
+    assert_problem(response, 405, "method-not-allowed")
+    assert response.headers["Allow"] == "GET, HEAD, PUT"
+    assert _active(server) == before
 
 
 def test_a_number_is_never_given_again(server: Server) -> None:

@@ -315,7 +315,7 @@ class Machine(RuleBasedStateMachine):
             assert version in model.versions - {1, model.active}
             model.versions.remove(version)
             if model.previous == version:
-                model.previous = None
+                model.previous, model.generation = None, model.generation + 1
 
     @invariant()
     def agree(self) -> None:
