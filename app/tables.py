@@ -1,11 +1,13 @@
 """The tables, and the database's clock: the same on SQLite and PostgreSQL."""
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from sqlalchemy import (
     JSON,
     CheckConstraint,
     Column,
+    Dialect,
     Double,
     ForeignKey,
     Identity,
@@ -21,6 +23,28 @@ from sqlalchemy.sql.functions import FunctionElement
 
 SCHEMA_VERSION: Final = 1
 
+Reader = Callable[[Any], bytes]
+_BINARY: Final = (bytes, bytearray, memoryview)
+
+
+class Bytes(LargeBinary):
+    """Bytes, also where SQLite, which knows no types, has been given something else.
+
+    Whoever reads damage as bytes finds it by their hash.
+    """
+
+    cache_ok = True
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Reader:
+        """Return what makes bytes of a column's value."""
+        del dialect, coltype
+        return _as_bytes
+
+
+def _as_bytes(value: object) -> bytes:
+    return bytes(value) if isinstance(value, _BINARY) else str(value).encode()
+
+
 metadata = MetaData()
 
 schema = Table(
@@ -34,7 +58,7 @@ datasets = Table(
     metadata,
     Column("sha256", String(64), primary_key=True),
     Column("rows", Integer, nullable=False),
-    Column("content", LargeBinary, nullable=False),
+    Column("content", Bytes, nullable=False),
 )
 
 models = Table(
@@ -42,7 +66,7 @@ models = Table(
     metadata,
     Column("version", Integer, Identity(start=2), primary_key=True),  # 1 is shipped
     Column("sha256", String(64), nullable=False),
-    Column("weights", LargeBinary, nullable=False),
+    Column("weights", Bytes, nullable=False),
     Column("metrics", JSON, nullable=False),
     Column("config", JSON, nullable=False),
     Column("parent", Integer),  # it may be deleted before its child

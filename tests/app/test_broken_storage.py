@@ -1,24 +1,27 @@
 """Broken settings and storage: what starts, what serves, and what is said."""
 
+import asyncio
 import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import httpx
 import pytest
 from sqlalchemy import text, update
 
 from app import __version__
+from app.metrics import Metrics
+from app.registry import Registry
 from app.settings import Settings
 from app.store import Store
 from app.tables import models
 from app.versions import Versions
 from model import load_shipped
 from tests.app.answers import CSV, EMILY, assert_problem
-from tests.app.training import SAMPLE, train, train_on_csv
+from tests.app.training import BRIEF, SAMPLE, activate, train, train_on_csv
 from tests.databases import URL, Databases
 from tests.server import Server, serve_in_vain, wait_for
 
@@ -109,6 +112,14 @@ def damaged(
 
 def _flipped(content: bytes) -> bytes:
     return content[:-1] + bytes([content[-1] ^ 1])
+
+
+@pytest.fixture
+def sqlite_trainer(trainers: Callable[[str], Server]) -> Iterator[Server]:
+    """The server with SQLite that tests train on."""
+    server = trainers("sqlite")
+    yield server
+    activate(server, 1)
 
 
 def _is_live(server: Server) -> bool:
@@ -266,20 +277,74 @@ def without_store(trainer: Server) -> Iterator[Server]:
     wait_for(lambda: trainer.client.get("/train").is_success)
 
 
-def test_a_version_that_no_one_foresaw_does_not_end_the_watch(tmp_path: Path) -> None:
-    with Server(tmp_path / "data") as server:
-        store = Store(server.settings())
-        _run(store, "UPDATE models SET weights = 'text'")
-        _run(store, "UPDATE active SET generation = 7")
-        wait_for(lambda: server.client.get("/readyz").json()["degraded"])
+@pytest.mark.parametrize("damage", ["'text'", "7", "zeroblob(0)", "x'00'"])
+def test_d10_a_version_of_any_other_kind_is_refused_and_the_old_one_serves(
+    sqlite_trainer: Server, damage: str
+) -> None:
+    server = sqlite_trainer
+    good, bad = (train(server, **BRIEF)["model_version"] for _ in range(2))
+    activate(server, good)
+    etag = server.client.get("/models/active").headers["ETag"]
+    store = Store(server.settings())
+    _run(store, f"UPDATE models SET weights = {damage} WHERE version = {bad}")  # noqa: S608 - our own
+    store.close()
+    counted = _refusals(server)
 
-        answer = server.client.post("/predict", json=EMILY)
+    answers = [
+        server.client.get(f"/models/{bad}/weights"),
+        server.client.post(f"/predict?model_version={bad}", json=EMILY),
+        server.client.put(
+            "/models/active", json={"version": bad}, headers={"If-Match": "*"}
+        ),
+    ]
 
-        assert answer.json()["model_version"] == 1
-        with store.write() as connection:
-            connection.execute(update(models).values(weights=load_shipped()))
-        store.close()
-        wait_for(lambda: not server.client.get("/readyz").json()["degraded"])
+    for answer in answers:
+        assert_problem(answer, 503, "damaged-version")
+    assert _refusals(server) == counted + len(answers)
+    assert server.client.get("/models/active").headers["ETag"] == etag
+    assert server.client.post("/predict", json=EMILY).json()["model_version"] == good
+
+
+def _refusals(server: Server) -> float:
+    """Return how often a damaged version was refused, as the metrics tell it."""
+    metrics = server.client.get("/metrics").text
+    found = re.search(r'offsetnet_sheds_total{reason="damaged-version"} (.+)', metrics)
+    return float(found[1]) if found else 0.0
+
+
+class _Unforeseen:
+    """Versions that cannot be prepared, for once, for a reason that nobody foresaw."""
+
+    def __init__(self, versions: Versions) -> None:
+        self._versions, self.has_failed = versions, False
+
+    def prepare(self) -> None:
+        """Fail once."""
+        if not self.has_failed:
+            self.has_failed = True
+            raise ZeroDivisionError
+        self._versions.prepare()
+
+    def weights(self, version: int) -> tuple[bytes, str]:
+        """Return what is stored."""
+        return self._versions.weights(version)
+
+
+def test_what_no_one_foresaw_does_not_end_the_watch(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path)
+    store = Store(settings)
+    versions: Any = _Unforeseen(Versions(store, settings))
+    registry = Registry(store, versions, Metrics([], []))
+
+    async def watch() -> None:
+        async with registry.watching(poll_seconds=0.01):
+            await asyncio.to_thread(wait_for, lambda: registry.served)
+
+    asyncio.run(watch())
+
+    store.close()
+    assert versions.has_failed
+    assert not registry.is_degraded
 
 
 def _run(store: Store, statement: str) -> None:
