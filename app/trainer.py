@@ -140,11 +140,12 @@ class Trainer:
             return
 
     def _purge(self) -> None:
-        """Remove old jobs, now and then."""
+        """Remove old jobs, now and then; where there are many, some at every look."""
         if time.monotonic() >= self._next_purge:
             interval = min(PURGE_SECONDS, self._settings.keep_jobs_seconds)
             self._next_purge = time.monotonic() + interval
-            self._jobs.purge()
+            if self._jobs.purge():
+                self._next_purge = time.monotonic()
 
 
 def _reason(error: Exception) -> Failure:

@@ -5,11 +5,18 @@ from typing import Final
 
 import numpy as np
 import pytest
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, insert, select, update
 
 from app.claims import Claim, Claims, Progress, Result
 from app.gate import Decision
-from app.jobs import ANYBODY, Jobs, Origin, Submission
+from app.jobs import (
+    ANYBODY,
+    PURGED_DATASETS,
+    PURGED_JOBS,
+    Jobs,
+    Origin,
+    Submission,
+)
 from app.settings import Settings
 from app.store import Store
 from app.tables import datasets, jobs
@@ -264,6 +271,32 @@ def test_the_number_of_a_purged_job_is_not_given_again(
     queue.purge()
 
     assert _enqueue(queue) > first
+
+
+def test_many_jobs_and_datasets_go_in_parts(
+    store: Store, queue: Jobs, claims: Claims
+) -> None:
+    for weight in range(PURGED_DATASETS + 2):
+        queue.cancel(_enqueue(queue, weight))
+    kept = _enqueue(queue, weight=-1)
+    _multiply(store, PURGED_JOBS)
+    _age(store, WEEK + 60)
+
+    parts = [(queue.purge(), len(_jobs(store)), len(_datasets(store))) for _ in "12"]
+
+    assert parts == [(True, PURGED_DATASETS + 3, 3), (False, 1, 1)]
+    assert _jobs(store) == [kept]
+    assert claims.read(_take(claims)).content == _content(store)
+
+
+def _multiply(store: Store, number: int) -> None:
+    """Copy a job that has ended so often."""
+    with store.write() as connection:
+        is_over = jobs.c.state == "cancelled"
+        row = connection.execute(select(jobs).where(is_over)).mappings().first()
+        assert row is not None
+        copy = {name: value for name, value in row.items() if name != "id"}
+        connection.execute(insert(jobs), [copy] * number)
 
 
 @pytest.fixture(scope="module")
