@@ -26,6 +26,7 @@ from app.lazily import lazily
 from app.standalone import train_only
 from app.store import Store, StoreError
 from app.transport import BoundedProtocol
+from app.workers import Workers
 
 if TYPE_CHECKING:
     from app import terminal
@@ -124,22 +125,35 @@ def runner(
 def _run(chosen: settings.Settings, workers: int, **options: Any) -> None:
     """Serve until told to stop, with these options of uvicorn's."""
     signal.signal(signal.SIGTERM, _exit_cleanly)
+    name = "app.access_log" if chosen.access_log else "app.main"
+    served: dict[str, Any] = {
+        "app": f"{name}:create_app",
+        "factory": True,
+        "workers": workers,
+        "loop": "uvloop",
+        "http": BoundedProtocol,
+        "ws": "none",
+        "access_log": False,
+        "proxy_headers": chosen.access_log,  # only the log says who asked
+        "server_header": False,
+        "timeout_keep_alive": chosen.keep_alive_seconds,
+        "timeout_graceful_shutdown": GRACEFUL_SECONDS,
+        "timeout_worker_healthcheck": WORKER_SECONDS,
+        **options,
+    }
     with _failure_as_1(), _shared_metrics(workers):
-        uvicorn.run(
-            "app.access_log:create_app" if chosen.access_log else "app.main:create_app",
-            factory=True,
-            workers=workers,
-            loop="uvloop",
-            http=BoundedProtocol,
-            ws="none",
-            access_log=False,
-            proxy_headers=chosen.access_log,  # only the log says who asked
-            server_header=False,
-            timeout_keep_alive=chosen.keep_alive_seconds,
-            timeout_graceful_shutdown=GRACEFUL_SECONDS,
-            timeout_worker_healthcheck=WORKER_SECONDS,
-            **options,
-        )
+        if workers == 1:
+            uvicorn.run(**served)
+        else:
+            _run_workers(uvicorn.Config(**served))
+
+
+def _run_workers(config: uvicorn.Config) -> None:
+    """Serve with several processes; uvicorn ends with 0 even if they cannot start."""
+    workers = Workers(config)
+    workers.run()
+    if workers.has_failed:
+        sys.exit(STARTUP_FAILURE)
 
 
 def _publish(**flags: object) -> None:

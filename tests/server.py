@@ -152,11 +152,11 @@ class Server:
 
 
 def serve_in_vain(
-    data_dir: Path, **environment: str
+    data_dir: Path, *arguments: str, **environment: str
 ) -> subprocess.CompletedProcess[str]:
     """Run a server that is not expected to start."""
     return subprocess.run(
-        [sys.executable, "-m", "app", "serve", "--port", "0"],
+        [sys.executable, "-m", "app", "serve", "--port", "0", *arguments],
         env={**os.environ, "OFFSETNET_DATA_DIR": str(data_dir), **environment},
         capture_output=True,
         text=True,

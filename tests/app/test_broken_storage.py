@@ -93,6 +93,17 @@ def test_a_missing_key_file_is_told_of_in_one_line(tmp_path: Path) -> None:
     assert "Traceback" not in ended.stderr
 
 
+def test_workers_that_cannot_start_end_the_server_with_1(tmp_path: Path) -> None:
+    unreachable = "import os, sys\nif '--multiprocessing-fork' in sys.argv:\n"
+    unreachable += f"    os.environ['{URL}'] = 'nothing'\n"
+    (tmp_path / "sitecustomize.py").write_text(unreachable)
+
+    ended = serve_in_vain(tmp_path, "--workers", "2", PYTHONPATH=str(tmp_path))
+
+    assert ended.returncode == 1
+    assert "must start with postgresql://" in ended.stderr
+
+
 @pytest.fixture(scope="module")
 def damaged(
     tmp_path_factory: pytest.TempPathFactory, databases: Databases, engine: str

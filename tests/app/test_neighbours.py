@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -15,6 +16,13 @@ from tests.databases import Databases
 from tests.server import UNMEASURED, Server, wait_for
 
 UVICORN: Final = (sys.executable, "-m", "uvicorn", "app.main:create_app", "--factory")
+# As in a container without an init: what loses its parent becomes the first's child.
+ADOPT: Final = """\
+import ctypes, os, sys
+ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
+os.execv(sys.executable, [sys.executable, "-m", "app", "serve", *sys.argv[1:]])
+"""
+ADOPTING: Final = (sys.executable, "-c", ADOPT)
 PROMOTED: Final = {"promote": "always", "config": {"epochs": 5}}
 
 
@@ -37,8 +45,14 @@ def neighbour(
     """Two processes of `offsetnet serve` on the same folder, with their own log."""
     log = tmp_path_factory.mktemp("neighbour") / "log"
     folder = ("--data-dir", str(plain.data_dir))
-    environment = plain.environment
-    with Server(log, "--workers", "2", *folder, environment=environment) as running:
+    with Server(
+        log,
+        "--workers",
+        "2",
+        *folder,
+        environment=plain.environment,
+        command=ADOPTING,
+    ) as running:
         yield running
 
 
@@ -50,7 +64,7 @@ def test_plain_uvicorn_retrains_too(plain: Server) -> None:
     assert job["state"] == "succeeded"
 
 
-def test_servers_on_one_folder_share_jobs_and_versions(
+def test_d20_servers_on_one_folder_share_jobs_and_versions(
     plain: Server, neighbour: Server
 ) -> None:
     job = train(neighbour, **PROMOTED)
@@ -59,7 +73,9 @@ def test_servers_on_one_folder_share_jobs_and_versions(
     plain.wait_for_version(job["model_version"])
 
 
-def test_only_one_runner_of_a_folder_works(plain: Server, neighbour: Server) -> None:
+def test_d20_only_one_runner_of_a_folder_works(
+    plain: Server, neighbour: Server
+) -> None:
     jobs = [train(server, **PROMOTED) for server in (plain, neighbour)]
 
     for job in jobs:
@@ -67,7 +83,7 @@ def test_only_one_runner_of_a_folder_works(plain: Server, neighbour: Server) -> 
     assert "attempt" not in neighbour.log()
 
 
-def test_every_process_comes_to_answer_with_a_new_version(
+def test_e6_every_process_comes_to_answer_with_a_new_version(
     neighbour: Server,
 ) -> None:
     job = train(neighbour, **PROMOTED)
@@ -100,13 +116,27 @@ def test_d17_a_frozen_runner_ends_with_its_server_and_the_other_s_takes_over(
     assert f"job {job['id']}: attempt 1" in neighbour.log()
 
 
-def test_workers_and_runners_end_with_the_process_that_started_them(
+def test_d18_a_killed_worker_is_replaced_and_its_runner_leaves_no_zombie(
+    neighbour: Server,
+) -> None:
+    parent = neighbour.process.pid
+    killed = next(worker for worker in children(parent) if children(worker))
+    runner = only_child(killed)
+
+    os.kill(killed, signal.SIGKILL)
+
+    for pid in (killed, runner):
+        wait_for(lambda: not Path(f"/proc/{pid}").exists())  # noqa: B023
+    wait_for(lambda: len(list(filter(children, children(parent)))) == 2)
+
+
+def test_d1_workers_and_runners_end_with_the_process_that_started_them(
     neighbour: Server,
 ) -> None:
     workers = children(neighbour.process.pid)
     runners = [runner for worker in workers for runner in children(worker)]
     assert len(runners) == 2
 
-    neighbour.process.kill()  # D1
+    neighbour.process.kill()
 
     wait_for(lambda: not any(map(is_alive, workers + runners)))
