@@ -6,7 +6,7 @@ import logging
 import multiprocessing
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -98,16 +98,17 @@ async def _lifespan(
     if settings.runner:
         tasks.append(service.supervisor.keep_running())
     running = asyncio.gather(*tasks)
+    service.registry.watch(settings.poll_seconds)
+    ends = [service.supervisor.stop, service.registry.close]
+    ends += [traced.close] if traced else []
     try:
-        async with (
-            traced.sending() if traced else nullcontext(),
-            service.registry.watching(settings.poll_seconds),
-        ):
-            yield {"service": service, "patience": Patience.of(settings)}
+        if traced:
+            traced.send()
+        yield {"service": service, "patience": Patience.of(settings)}
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
-        await service.supervisor.stop()
+        await asyncio.gather(*(end() for end in ends))  # at once: each takes seconds
         store.close()
         _leave(settings)
 

@@ -9,8 +9,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -127,17 +126,17 @@ class Registry:
             logger.info("version %s is loaded", row.version)
         self.generation = row.generation
 
-    @asynccontextmanager
-    async def watching(self, poll_seconds: float) -> AsyncIterator[None]:
-        """Refresh meanwhile, in a thread of its own: no request waits for the store."""
-        thread = threading.Thread(target=self._watch, args=(poll_seconds,), daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            self._is_closed = True
-            self.look()
-            await asyncio.to_thread(thread.join, CLOSE_SECONDS)
+    def watch(self, poll_seconds: float) -> None:
+        """Refresh from here on, in a thread: no request waits for the store."""
+        arguments = (poll_seconds,)
+        self._thread = threading.Thread(target=self._watch, args=arguments, daemon=True)
+        self._thread.start()
+
+    async def close(self) -> None:
+        """Refresh no more, and wait a little for a look that is under way."""
+        self._is_closed = True
+        self.look()
+        await asyncio.to_thread(self._thread.join, CLOSE_SECONDS)
 
     def look(self) -> None:
         """Let the watching thread refresh now."""

@@ -7,8 +7,6 @@ module's imports the extra `telemetry` brings those of `sdk` and `exporter`.
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Final
 
 from fastapi.telemetry import TelemetryConfig
@@ -51,16 +49,15 @@ class Tracing:
             "auto_configure": False,
         }
 
-    @asynccontextmanager
-    async def sending(self) -> AsyncIterator[None]:
-        """Send spans, the last ones at the end, if the collector takes them soon."""
+    def send(self) -> None:
+        """Send spans from here on."""
         self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
-        try:
-            yield
-        finally:
-            last = threading.Thread(target=self._provider.shutdown, daemon=True)
-            last.start()
-            await asyncio.to_thread(last.join, CLOSE_SECONDS)
+
+    async def close(self) -> None:
+        """Send the last spans, if the collector takes them soon."""
+        last = threading.Thread(target=self._provider.shutdown, daemon=True)
+        last.start()
+        await asyncio.to_thread(last.join, CLOSE_SECONDS)
 
 
 class _Redaction(SpanProcessor):

@@ -22,6 +22,14 @@ def only_child(pid: int) -> int:
     return child
 
 
+def runner_of(pid: int) -> int:
+    """Return a server's runner, once it is the runner and no fork of its server."""
+    child = only_child(pid)
+    command = Path(f"/proc/{child}/cmdline")
+    wait_for(lambda: b"app.runner" in command.read_bytes())
+    return child
+
+
 def _state(pid: int) -> str | None:
     fields = _stat(pid)
     return fields[0] if fields else None

@@ -348,8 +348,9 @@ def test_what_no_one_foresaw_does_not_end_the_watch(tmp_path: Path) -> None:
     registry = Registry(store, versions, Metrics([], []))
 
     async def watch() -> None:
-        async with registry.watching(poll_seconds=0.01):
-            await asyncio.to_thread(wait_for, lambda: registry.served)
+        registry.watch(poll_seconds=0.01)
+        await asyncio.to_thread(wait_for, lambda: registry.served)
+        await registry.close()
 
     asyncio.run(watch())
 

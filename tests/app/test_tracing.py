@@ -17,6 +17,7 @@ import httpx
 import pytest
 
 from tests.app.answers import CSV, EMILY, JSON
+from tests.app.processes import runner_of
 from tests.app.training import train
 from tests.collector import Collector, Span
 from tests.server import Server, serve_in_vain, wait_for
@@ -248,11 +249,12 @@ def test_a_silent_collector_holds_up_neither_answers_nor_the_stop(
         }
         with Server(tmp_path / "data", environment=environment) as server:
             response = server.client.post("/predict", json=EMILY)
+            os.kill(runner_of(server.process.pid), signal.SIGSTOP)  # for 5 s
             began = time.monotonic()
             status = server.stop(signal.SIGTERM)
 
     assert (response.status_code, status) == (200, 0)
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 8  # the collector is waited for meanwhile
 
 
 def test_without_a_collector_the_log_says_so_and_trainings_go_on(
