@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Final
 
-from sqlalchemy import URL, Connection, insert, inspect, make_url, select
+from sqlalchemy import URL, Connection, insert, inspect, make_url, select, update
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from app.engines import local, remote
@@ -20,6 +20,10 @@ from app.settings import Settings
 from app.tables import SCHEMA_VERSION, metadata, schema
 
 _until: Final = ContextVar("until", default=math.inf)  # by the monotonic clock
+
+
+# Only by writing SQLite tells that a file cannot be written.
+_NOTHING: Final = update(schema).values(version=schema.c.version)
 
 
 class StoreError(Exception):
@@ -84,6 +88,8 @@ class Store:
                     self._check_owner(found)
                     metadata.create_all(connection)
                 self._check_schema(connection)
+                if not self.is_remote:  # which may be made writable meanwhile
+                    connection.execute(_NOTHING)
         except OSError as error:
             message = f"cannot use {self._data_dir}: {error.strerror}"
             raise StoreError(message) from error

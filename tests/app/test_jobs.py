@@ -317,6 +317,61 @@ def test_a_lost_owner_s_beat_tells_so_and_changes_nothing(
     assert _rows(store, jobs) == before
 
 
+def _set_clock(store: Store, seconds: float) -> None:
+    """Let the database's clock jump: move all that was timed by it the other way."""
+    times = ("created_at", "started_at", "lease_until")
+    with store.write() as connection:
+        moved = {name: jobs.c[name] - seconds for name in times}
+        connection.execute(update(jobs).values(moved))
+
+
+def test_d15_a_clock_that_jumps_a_day_ahead_costs_one_attempt(
+    store: Store, settings: Settings, queue: Jobs
+) -> None:
+    claims = Claims(store, settings.model_copy(update={"lease_seconds": 15}))
+    _enqueue(queue)
+    first = _taken(claims)
+
+    _set_clock(store, 86_400)
+
+    second = _taken(claims)
+    assert (second.id, second.attempt) == (first.id, 2)
+    with pytest.raises(LostJobError):
+        claims.succeed(first, PROGRESS, SUCCESS)
+    assert claims.beat(second, PROGRESS)
+    assert claims.take(ME) is None
+
+
+def test_d15_a_clock_that_is_set_back_delays_recovery_and_makes_no_two_winners(
+    store: Store, settings: Settings, queue: Jobs
+) -> None:
+    claims = Claims(store, settings.model_copy(update={"lease_seconds": 15}))
+    older = _enqueue(queue)["id"]
+    silent = _taken(claims)
+
+    _set_clock(store, -3_600)
+
+    newer = _enqueue(queue, weight=1)["id"]
+    assert _taken(claims).id == newer  # the silent one's lease still runs
+    _set_clock(store, 3_600 + 60)
+    assert _taken(claims).id == older
+    with pytest.raises(LostJobError):
+        claims.succeed(silent, PROGRESS, SUCCESS)
+
+
+def test_d15_jobs_are_in_the_order_of_their_numbers_whatever_the_clock_says(
+    store: Store, queue: Jobs, claims: Claims
+) -> None:
+    first = _enqueue(queue)["id"]
+    _set_clock(store, -3_600)
+    second = _enqueue(queue, weight=1)["id"]
+
+    listed, _ = queue.page(state=None, before=None, limit=10)
+
+    assert [job["id"] for job in listed] == [second, first]
+    assert _taken(claims).id == first
+
+
 @pytest.mark.parametrize(
     "finish",
     [
