@@ -245,10 +245,10 @@ def test_an_unknown_version_is_not_activated(server: Server, number: int) -> Non
     assert _active(server) == before
 
 
-def test_a_damaged_version_is_not_activated(server: Server, damaged: int) -> None:
+def test_d10_a_damaged_version_is_not_activated(server: Server, damaged: int) -> None:
     before = _active(server)
 
-    response = _activate(server, damaged)  # D10
+    response = _activate(server, damaged)
 
     assert_problem(response, 503, "damaged-version")
     assert _active(server) == before
@@ -349,19 +349,19 @@ def _at_once(*requests: Any) -> list[httpx.Response]:
         return list(pool.map(send, requests))
 
 
-def test_of_many_with_the_same_tag_one_wins(server: Server, version: int) -> None:
+def test_e1_of_many_with_the_same_tag_one_wins(server: Server, version: int) -> None:
     for _ in range(ROUNDS):
         _, etag = _active(server)
         request = (_activate, server, version, {"If-Match": etag})
 
-        answers = _at_once(*[request] * THREADS)  # E1
+        answers = _at_once(*[request] * THREADS)
 
         statuses = sorted(answer.status_code for answer in answers)
         assert statuses == [200] + [412] * (THREADS - 1)
         assert _active(server)[1] == _next(etag)
 
 
-def test_an_activation_and_a_deletion_at_once_have_an_order(server: Server) -> None:
+def test_e2_an_activation_and_a_deletion_at_once_have_an_order(server: Server) -> None:
     for _ in range(ROUNDS):
         version = _new(server)
         _activate(server, 1)
@@ -369,11 +369,11 @@ def test_an_activation_and_a_deletion_at_once_have_an_order(server: Server) -> N
         answers = _at_once((_activate, server, version), (_delete, server, version))
 
         statuses = tuple(answer.status_code for answer in answers)
-        assert statuses in {(200, 409), (404, 204)}  # E2
+        assert statuses in {(200, 409), (404, 204)}
         assert _predicts_with(server) == (version if statuses[0] == 200 else 1)
 
 
-def test_activations_and_trainings_at_once_count_each_one(
+def test_e2_activations_and_trainings_at_once_count_each_one(
     server: Server, version: int
 ) -> None:
     _, etag = _active(server)
@@ -382,7 +382,7 @@ def test_activations_and_trainings_at_once_count_each_one(
         _new(server, promote="always")
         return server.client.get("/models/active")
 
-    _at_once((promote,), *[(_activate, server, version)] * 4)  # E2
+    _at_once((promote,), *[(_activate, server, version)] * 4)
 
     generation = int(etag.strip('"')) + 5
     assert _active(server)[1] == f'"{generation}"'
@@ -401,7 +401,7 @@ def test_a_deleted_version_is_gone(server: Server, version: int) -> None:
         assert_problem(server.client.request(method, path), 404, "not-found")
 
 
-def test_a_deleted_version_neither_answers_nor_is_activated(
+def test_e3_a_deleted_version_neither_answers_nor_is_activated(
     server: Server, version: int
 ) -> None:
     pinned = f"/predict?model_version={version}"
@@ -412,16 +412,41 @@ def test_a_deleted_version_neither_answers_nor_is_activated(
 
     assert before.status_code == 200
     assert_problem(after, 404, "not-found")
-    assert_problem(_activate(server, version), 404, "not-found")  # E3
+    assert_problem(_activate(server, version), 404, "not-found")
 
 
-def test_the_active_version_stays(server: Server, active: int) -> None:
+def test_e2_the_active_version_stays(server: Server, active: int) -> None:
     before = _active(server)
 
     response = _delete(server, active)
 
-    assert_problem(response, 409, "version-in-use")  # E2
+    assert_problem(response, 409, "version-in-use")
     assert _active(server) == before
+
+
+def test_e5_a_version_deleted_while_it_is_asked_answers_whole_or_not_at_all(
+    server: Server, version: int
+) -> None:
+    path, has_begun = f"/predict/batch?model_version={version}", threading.Event()
+    rows = {"instances": [EMILY] * 500}
+
+    def ask() -> list[httpx.Response]:
+        answers: list[httpx.Response] = []
+        while not answers or answers[-1].is_success:
+            answers.append(server.client.post(path, json=rows))
+            has_begun.set()
+        return answers
+
+    with ThreadPoolExecutor(4) as pool:
+        asking = [pool.submit(ask) for _ in range(4)]
+        has_begun.wait(60)
+        _delete(server, version)
+        lists = [one.result(60) for one in asking]
+
+    for *answered, last in lists:
+        assert {one.json()["model_version"] for one in answered} <= {version}
+        assert {len(one.json()["predictions"]) for one in answered} <= {500}
+        assert_problem(last, 404, "not-found")
 
 
 @pytest.mark.parametrize("is_active", [True, False], ids=["active", "inactive"])
@@ -494,14 +519,14 @@ def test_the_active_version_is_read_and_set_and_nothing_else(
     assert _active(server) == before
 
 
-def test_a_number_is_never_given_again(server: Server) -> None:
+def test_e8_a_number_is_never_given_again(server: Server) -> None:
     first, second = _new(server), _new(server)
     for version in (second, first):
         _delete(server, version)
 
     third = _new(server)
 
-    assert third == second + 1  # E8
+    assert third == second + 1
 
 
 def test_the_job_of_a_deleted_version_remembers_it(server: Server) -> None:
@@ -523,14 +548,14 @@ def pair(
         yield running
 
 
-def test_every_process_comes_to_answer_with_the_new_version(
+def test_e6_every_process_comes_to_answer_with_the_new_version(
     pair: Server,
 ) -> None:
     version = _new(pair)
 
     for number in (version, 1):
         assert _activate(pair, number).status_code == 200
-        wait_for(lambda: _answer_with(pair) == {number})  # noqa: B023 # E6
+        wait_for(lambda: _answer_with(pair) == {number})  # noqa: B023
 
 
 def _answer_with(server: Server) -> set[int]:
@@ -542,14 +567,16 @@ def _answer_with(server: Server) -> set[int]:
     return {answer.json()["model_version"] for answer in answers}
 
 
-def test_no_request_fails_and_none_is_mixed_while_versions_change(pair: Server) -> None:
-    seen = swap_under_load(pair, seconds=1, seed=0)  # E4
+def test_e4_no_request_fails_and_none_is_mixed_while_versions_change(
+    pair: Server,
+) -> None:
+    seen = swap_under_load(pair, seconds=1, seed=0)
 
     assert (seen.failures, seen.violations) == (0, [])
     assert seen.versions > 1
 
 
-def test_of_many_with_the_same_tag_one_wins_across_processes(pair: Server) -> None:
-    seen = race(pair, ROUNDS)  # E1
+def test_e1_of_many_with_the_same_tag_one_wins_across_processes(pair: Server) -> None:
+    seen = race(pair, ROUNDS)
 
     assert seen == {RIGHT: ROUNDS}

@@ -5,6 +5,7 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
@@ -48,7 +49,7 @@ def _broken_page(content: bytes) -> bytes:
         pytest.param(_broken_page, id="first page zeroed"),
     ],
 )
-def test_a_damaged_database_is_told_of_and_left_as_it_is(
+def test_d13_a_damaged_database_is_told_of_and_left_as_it_is(
     tmp_path: Path, damage: Callable[[bytes], bytes]
 ) -> None:
     _ship(Settings(data_dir=tmp_path), load_shipped())
@@ -56,7 +57,7 @@ def test_a_damaged_database_is_told_of_and_left_as_it_is(
     damaged = damage(path.read_bytes())
     path.write_bytes(damaged)
 
-    ended = serve_in_vain(tmp_path)  # D13
+    ended = serve_in_vain(tmp_path)
 
     assert (ended.returncode, ended.stdout) == (1, "")
     assert re.fullmatch(f"cannot use {re.escape(str(path))}: [^\n]+\n", ended.stderr)
@@ -149,10 +150,10 @@ def _is_live(server: Server) -> bool:
         ("POST", "/predict?model_version=1"),
     ],
 )
-def test_a_damaged_version_is_not_served(
+def test_d9_a_damaged_version_is_not_served(
     damaged: Server, method: str, path: str
 ) -> None:
-    response = damaged.client.request(method, path, json=EMILY)  # D9
+    response = damaged.client.request(method, path, json=EMILY)
 
     assert response.status_code == 503
     assert_problem(response, 503, response.json()["code"])
@@ -191,13 +192,13 @@ def test_without_a_version_the_program_still_tells_its_own(damaged: Server) -> N
     assert response.json() == {"version": __version__, "model_version": None}
 
 
-def test_damaged_weights_are_not_handed_out(damaged: Server) -> None:
+def test_d9_damaged_weights_are_not_handed_out(damaged: Server) -> None:
     response = damaged.client.get("/models/1/weights")
 
     assert_problem(response, 503, "damaged-version")
 
 
-def test_a_damaged_version_is_refused_with_one_line(damaged: Server) -> None:
+def test_d9_a_damaged_version_is_refused_with_one_line(damaged: Server) -> None:
     lines = [line for line in damaged.log().splitlines() if "is refused" in line]
 
     assert [line for line in lines if "runner" not in line] == [
@@ -219,7 +220,7 @@ def test_training_replaces_a_damaged_version(damaged: Server) -> None:
     assert damaged.client.get("/readyz").status_code == 200
 
 
-def test_a_damaged_pinned_version_is_not_served_beside_a_good_one(
+def test_d9_a_damaged_pinned_version_is_not_served_beside_a_good_one(
     damaged: Server,
 ) -> None:
     response = damaged.client.post("/predict?model_version=1", json=EMILY)
@@ -234,7 +235,9 @@ def unshipped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     for package in ("app", "model"):
         shutil.copytree(ROOT / package, folder / "installed" / package)
     path = folder / "installed" / "model" / "weights" / "article.safetensors"
-    path.write_bytes(_flipped(path.read_bytes()))
+    content = _flipped(path.read_bytes())
+    path.write_bytes(content)
+    path.with_suffix(".sha256").write_text(sha256(content).hexdigest())  # to no avail
     running = Server(
         folder / "data",
         environment={"PYTHONPATH": str(folder / "installed")},
@@ -255,10 +258,10 @@ def unshipped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         ("GET", "/models/1", 404),
     ],
 )
-def test_without_any_version_a_process_lives_but_is_not_ready(
+def test_d9_d11_without_any_version_a_process_lives_but_is_not_ready(
     unshipped: Server, method: str, path: str, status: int
 ) -> None:
-    response = unshipped.client.request(method, path, json=EMILY)  # D9
+    response = unshipped.client.request(method, path, json=EMILY)
 
     assert response.status_code == status
 
@@ -288,8 +291,19 @@ def without_store(trainer: Server) -> Iterator[Server]:
     wait_for(lambda: trainer.client.get("/train").is_success)
 
 
-@pytest.mark.parametrize("damage", ["'text'", "7", "zeroblob(0)", "x'00'"])
-def test_d10_a_version_of_any_other_kind_is_refused_and_the_old_one_serves(
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param("'text'", id="text"),
+        pytest.param("7", id="number"),
+        pytest.param("zeroblob(0)", id="empty"),
+        pytest.param("x'00'", id="one byte"),
+        pytest.param(
+            "(SELECT weights FROM models WHERE version = 1)", id="another version's"
+        ),
+    ],
+)
+def test_d10_d11_a_version_of_any_other_kind_is_refused_and_the_old_one_serves(
     sqlite_trainer: Server, damage: str
 ) -> None:
     server = sqlite_trainer

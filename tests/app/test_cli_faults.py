@@ -5,7 +5,9 @@ within this one.
 """
 
 import json
+import os
 import re
+import stat
 from pathlib import Path
 from typing import Any, Final
 
@@ -137,7 +139,7 @@ def test_the_first_20_bad_rows_are_listed(people: Path) -> None:
         pytest.param(bytes(2 << 20), id="too large"),
     ],
 )
-def test_damaged_weights_are_told_of_in_one_line(
+def test_d9_damaged_weights_are_told_of_in_one_line(
     tmp_path: Path, content: bytes
 ) -> None:
     path = tmp_path / "weights.safetensors"
@@ -178,7 +180,7 @@ def test_an_output_is_looked_at_before_anything_is_read(
     assert re.fullmatch(reason.format(re.escape(str(path))) + "\n", result.stderr)
 
 
-def test_an_output_is_replaced_as_a_whole(tmp_path: Path, people: Path) -> None:
+def test_d19_an_output_is_replaced_as_a_whole(tmp_path: Path, people: Path) -> None:
     path = tmp_path / "weights.safetensors"
     path.write_bytes(b"x" * 100_000)
 
@@ -187,6 +189,25 @@ def test_an_output_is_replaced_as_a_whole(tmp_path: Path, people: Path) -> None:
     artifact = load(path.read_bytes())
     assert path.read_bytes() == save(artifact)
     assert path.stat().st_mode & 0o777 == 0o644
+
+
+def test_d19_an_output_and_its_folder_are_on_the_disk_before_it_is_told_of(
+    tmp_path: Path, people: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, steps = tmp_path / "weights.safetensors", []
+    sync = os.fsync
+
+    def note(descriptor: int) -> None:
+        """Note what is synced, and whether the output was there by then."""
+        is_folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
+        steps.append(("folder" if is_folder else "file", path.exists()))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note)
+
+    _call("train", people, "--epochs", "5", "--output", path)
+
+    assert steps == [("file", False), ("folder", True)]
 
 
 def test_the_article_s_run_in_json_is_nothing_but_json() -> None:

@@ -203,7 +203,9 @@ def test_a_taken_job_is_running(queue: Jobs, claim: Claim) -> None:
     assert job["started_at"] >= job["created_at"]
 
 
-def test_two_claimers_never_get_the_same_job(settings: Settings, queue: Jobs) -> None:
+def test_e7_two_claimers_never_get_the_same_job(
+    settings: Settings, queue: Jobs
+) -> None:
     settings = settings.model_copy(update={"lease_seconds": 60.0})
     ids = [_enqueue(queue)["id"] for _ in range(20)]
 
@@ -382,7 +384,7 @@ def test_d15_jobs_are_in_the_order_of_their_numbers_whatever_the_clock_says(
         pytest.param(lambda claims, claim: claims.fail(claim, "error"), id="fail"),
     ],
 )
-def test_a_lost_owner_finishes_nothing(
+def test_d3_a_lost_owner_finishes_nothing(
     store: Store,
     lost_claim: Claim,
     claims: Claims,
@@ -556,7 +558,7 @@ def test_success_is_whole_or_not_at_all(  # noqa: PLR0913, PLR0917 - fixtures
     assert _rows(store, jobs, models, active) == before
 
 
-def test_versions_under_concurrent_finishing_are_unique(
+def test_e8_versions_under_concurrent_finishing_are_unique(
     settings: Settings, versions: Versions, queue: Jobs
 ) -> None:
     settings = settings.model_copy(update={"lease_seconds": 60.0})
@@ -575,7 +577,7 @@ def test_versions_under_concurrent_finishing_are_unique(
     assert generation == 1 + THREADS
 
 
-def test_the_number_of_a_deleted_version_is_not_given_again(
+def test_e8_the_number_of_a_deleted_version_is_not_given_again(
     versions: Versions, queue: Jobs, claims: Claims
 ) -> None:
     for _ in range(2):
@@ -660,7 +662,7 @@ def test_the_store_s_clock_is_the_time(queue: Jobs) -> None:
     assert job["now"] == pytest.approx(job["created_at"], abs=5)
 
 
-def test_what_is_not_a_database_is_refused_and_left_alone(tmp_path: Path) -> None:
+def test_d13_what_is_not_a_database_is_refused_and_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "offsetnet.sqlite3"
     path.write_text("not a database\n" * 100)
 
@@ -675,6 +677,18 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(StoreError, match="Not a directory"):
         Store(Settings(data_dir=tmp_path / "file" / "data")).prepare()
+
+
+def test_d19_sqlite_syncs_what_it_commits(tmp_path: Path) -> None:
+    store = Store(Settings(data_dir=tmp_path))
+    store.prepare()
+
+    with store.read() as connection:
+        mode = connection.exec_driver_sql("PRAGMA journal_mode").scalar()
+        level = connection.exec_driver_sql("PRAGMA synchronous").scalar()
+
+    store.close()
+    assert (mode, level) in {("wal", 2), ("truncate", 3)}  # FULL, EXTRA
 
 
 def test_every_table_is_made(store: Store) -> None:

@@ -447,7 +447,7 @@ def test_what_serves_now_is_told_as_json(service: Server, arguments: list[str]) 
     _call(service, "models", "activate", "2")
 
 
-def test_without_a_version_before_nothing_is_rolled_back(server: Server) -> None:
+def test_e3_without_a_version_before_nothing_is_rolled_back(server: Server) -> None:
     result = _call(server, "models", "rollback")
 
     assert (result.exit_code, result.stdout) == (1, "")
@@ -484,7 +484,7 @@ def test_a_file_is_verified(weights: Path) -> None:
     assert any("│ 0.0024 │" in line for line in lines)
 
 
-def test_a_file_is_verified_through_a_link(tmp_path: Path, weights: Path) -> None:
+def test_d9_a_file_is_verified_through_a_link(tmp_path: Path, weights: Path) -> None:
     (tmp_path / "link").symlink_to(weights)
 
     told = json.loads(_verify(tmp_path / "link", "--json").stdout)
@@ -506,7 +506,7 @@ def test_a_file_is_verified_through_a_link(tmp_path: Path, weights: Path) -> Non
         pytest.param("large", "1048577 bytes, expected at most 1048576", id="large"),
     ],
 )
-def test_what_cannot_be_verified_is_told_of_in_one_line(
+def test_d9_what_cannot_be_verified_is_told_of_in_one_line(
     tmp_path: Path, name: str, reason: str
 ) -> None:
     os.mkfifo(tmp_path / "pipe")

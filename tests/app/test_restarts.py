@@ -88,13 +88,13 @@ def test_a_job_that_was_handed_back_succeeds_after_the_restart(
     assert (job["state"], job["attempt"]) == ("succeeded", 1)
 
 
-def test_a_killed_server_s_job_finishes_after_the_next_start(
+def test_d1_d3_a_killed_server_s_job_finishes_after_the_next_start(
     restarted: Server,
 ) -> None:
     job_id = start(restarted, **SECONDS_LONG)
     runner = only_child(restarted.process.pid)
 
-    restarted.stop(signal.SIGKILL)  # D1, D3
+    restarted.stop(signal.SIGKILL)
 
     wait_for(lambda: not is_alive(runner))
     with Server(restarted.data_dir, environment=restarted.environment) as server:

@@ -137,7 +137,7 @@ def test_a_server_learns_of_a_new_version_from_its_runner(limited: Server) -> No
     limited.wait_for_version(job["model_version"])
 
 
-def test_a_job_that_needs_too_much_memory_fails_and_the_next_succeeds(
+def test_d4_a_job_that_needs_too_much_memory_fails_and_the_next_succeeds(
     limited: Server,
 ) -> None:
     rows = "weight_offset,height_offset,label\n" + "1,1,F\n2,2,M\n" * 100_000
@@ -172,13 +172,13 @@ def test_an_unforeseen_error_ends_the_job_alone(limited: Server, store: Store) -
     assert train(limited, **BRIEF)["state"] == "succeeded"
 
 
-def test_data_that_does_not_fit_into_memory_fails_its_job(
+def test_d4_data_that_does_not_fit_into_memory_fails_its_job(
     limited: Server, store: Store
 ) -> None:
     people = Dataset(X=np.ones((1_000_000, 2)), y=np.arange(1e6)[:, None] % 2)
     config = TrainingConfig(hidden_units=64, batch_size=1_000_000, epochs=1)
 
-    job = limited.wait_for_job(enqueue(store, people, config))  # D4
+    job = limited.wait_for_job(enqueue(store, people, config))
 
     assert (job["state"], job["reason"]) == ("failed", "out-of-memory")
     assert train(limited, **BRIEF)["state"] == "succeeded"

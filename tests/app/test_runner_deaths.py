@@ -95,7 +95,7 @@ def patient(patient_server: Server) -> Iterator[Server]:
     cancel_all(patient_server)
 
 
-def test_a_job_whose_owner_fell_silent_for_good_is_lost(patient: Server) -> None:
+def test_d1_a_job_whose_owner_fell_silent_for_good_is_lost(patient: Server) -> None:
     job_id = train(patient, **BRIEF)["id"]
     store = Store(patient.settings())
 
@@ -129,7 +129,7 @@ def _kill(server: Server) -> int:
     return runner
 
 
-def test_a_killed_runner_s_job_is_retried_long_before_its_lease_ends(
+def test_d2_a_killed_runner_s_job_is_retried_long_before_its_lease_ends(
     patient: Server,
 ) -> None:
     job_id = start(patient, **ENDLESS)
@@ -140,7 +140,7 @@ def test_a_killed_runner_s_job_is_retried_long_before_its_lease_ends(
     assert only_child(patient.process.pid) != killed
 
 
-def test_a_job_whose_every_runner_is_killed_fails(patient: Server) -> None:
+def test_d2_d4_a_job_whose_every_runner_is_killed_fails(patient: Server) -> None:
     job_id = start(patient, **ENDLESS)
 
     _kill(patient)
@@ -158,7 +158,9 @@ def test_d17_a_frozen_runner_is_ended_and_its_job_retried(frozen: Trouble) -> No
     assert not is_alive(frozen.runner)
 
 
-def test_a_training_that_computes_nothing_fails_after_its_tries(hung: Trouble) -> None:
+def test_d5_a_training_that_computes_nothing_fails_after_its_tries(
+    hung: Trouble,
+) -> None:
     job = hung.server.wait_for_job(hung.job_id)
 
     assert (job["state"], job["reason"]) == ("failed", "stalled")

@@ -313,28 +313,28 @@ def _follow(server: Server, job_id: int) -> list[ServerSentEvent]:
         return list(EventSource(response).iter_sse())
 
 
-def test_a_server_lives_before_it_has_met_its_database(story: Story) -> None:
-    assert story.away["livez"].status_code == 200  # D14
+def test_d14_a_server_lives_before_it_has_met_its_database(story: Story) -> None:
+    assert story.away["livez"].status_code == 200
     assert story.away["version"].json()["model_version"] is None
 
 
 @pytest.mark.parametrize("name", ["readyz", *IN_MEMORY, "predict another"])
-def test_a_server_is_not_ready_before_it_has_met_its_database(
+def test_d14_a_server_is_not_ready_before_it_has_met_its_database(
     story: Story, name: str
 ) -> None:
-    assert_problem(story.away[name], 503, "not-ready")  # D14
+    assert_problem(story.away[name], 503, "not-ready")
     assert story.away[name].headers["Retry-After"] == "1"
 
 
 @pytest.mark.parametrize("name", sorted({*STORED} - {"predict another"}))
-def test_what_needs_the_database_says_so_before_it_has_come(
+def test_d14_what_needs_the_database_says_so_before_it_has_come(
     story: Story, name: str
 ) -> None:
-    assert_problem(story.away[name], 503, "storage")  # D14
+    assert_problem(story.away[name], 503, "storage")
     assert story.away[name].headers["Retry-After"] == "1"
 
 
-def test_a_server_is_ready_by_itself_when_its_database_comes(story: Story) -> None:
+def test_d14_a_server_is_ready_by_itself_when_its_database_comes(story: Story) -> None:
     assert story.met["readyz"].json() == {"ready": True, "degraded": False}
     assert {story.met[name].status_code for name in IN_MEMORY} == {200}
     assert story.first["state"] == "succeeded"
@@ -348,10 +348,10 @@ def test_without_its_database_a_server_is_ready_but_degraded(story: Story) -> No
 
 
 @pytest.mark.parametrize("name", ["livez", "version", *IN_MEMORY])
-def test_without_its_database_a_server_goes_on_predicting(
+def test_d14_without_its_database_a_server_goes_on_predicting(
     story: Story, name: str
 ) -> None:
-    assert story.gone[name].status_code == 200  # D14
+    assert story.gone[name].status_code == 200
 
 
 def test_predictions_are_the_same_without_the_database(story: Story) -> None:
@@ -360,14 +360,14 @@ def test_predictions_are_the_same_without_the_database(story: Story) -> None:
 
 
 @pytest.mark.parametrize("name", STORED)
-def test_without_its_database_a_server_says_what_it_cannot_do(
+def test_d14_without_its_database_a_server_says_what_it_cannot_do(
     story: Story, name: str
 ) -> None:
-    assert_problem(story.gone[name], 503, "storage")  # D14
+    assert_problem(story.gone[name], 503, "storage")
     assert story.gone[name].headers["Retry-After"] == "1"
 
 
-def test_a_server_recovers_when_its_database_is_back(story: Story) -> None:
+def test_d14_a_server_recovers_when_its_database_is_back(story: Story) -> None:
     assert story.back["readyz"].json() == {"ready": True, "degraded": False}
     assert story.back["list jobs"].status_code == 200
     assert story.following["state"] == "succeeded"
@@ -379,10 +379,10 @@ def test_what_was_refused_is_not_stored(story: Story) -> None:
     assert ids == [story.interrupted["id"], story.first["id"]]
 
 
-def test_a_job_outlives_a_database_that_is_away_for_a_while(story: Story) -> None:
+def test_d14_a_job_outlives_a_database_that_is_away_for_a_while(story: Story) -> None:
     job = story.interrupted
 
-    assert (job["state"], job["attempt"]) == ("succeeded", 1)  # D14
+    assert (job["state"], job["attempt"]) == ("succeeded", 1)
     assert job["model_version"] is not None
 
 

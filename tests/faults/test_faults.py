@@ -10,7 +10,7 @@ from tests.faults.planted import Secrets
 from tests.faults.statemachine import bounds, play
 
 
-def test_a_kill_loses_and_doubles_nothing(databases: Databases, engine: str) -> None:
+def test_d1_a_kill_loses_and_doubles_nothing(databases: Databases, engine: str) -> None:
     (point,) = (point for point in killpoints.POINTS if point.name == "K10")
 
     _, _, kills, violations = killpoints.play(databases, engine, point, 0)

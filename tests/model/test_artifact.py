@@ -142,13 +142,13 @@ def test_training_the_article_twice_gives_the_same_bytes() -> None:
     assert save(first) == save(second)
 
 
-def test_with_the_hash_every_truncation_is_refused(shipped: bytes) -> None:
+def test_d9_with_the_hash_every_truncation_is_refused(shipped: bytes) -> None:
     for length in range(len(shipped)):
         with pytest.raises(HashError):
             load(shipped[:length], SHIPPED_SHA256)
 
 
-def test_with_the_hash_every_flipped_bit_is_refused(shipped: bytes) -> None:
+def test_d9_with_the_hash_every_flipped_bit_is_refused(shipped: bytes) -> None:
     refused = 0
 
     for flipped in with_bits_flipped(shipped):
@@ -159,7 +159,7 @@ def test_with_the_hash_every_flipped_bit_is_refused(shipped: bytes) -> None:
     assert refused == 8 * len(shipped) == 9_536
 
 
-def test_without_the_hash_every_truncation_is_refused(shipped: bytes) -> None:
+def test_d9_without_the_hash_every_truncation_is_refused(shipped: bytes) -> None:
     for length in range(len(shipped)):
         with pytest.raises(StructureError):
             load(shipped[:length])

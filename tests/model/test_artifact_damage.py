@@ -44,17 +44,17 @@ def nested(depth: int) -> str:
         pytest.param(assemble("{", b""), id="open-header"),
     ],
 )
-def test_what_is_not_safetensors_is_refused(content: bytes) -> None:
+def test_d9_what_is_not_safetensors_is_refused(content: bytes) -> None:
     with pytest.raises(StructureError, match="not safetensors"):
         load(content)
 
 
-def test_bytes_at_the_end_are_refused(shipped: bytes) -> None:
+def test_d9_bytes_at_the_end_are_refused(shipped: bytes) -> None:
     with pytest.raises(StructureError):
         load(shipped + b"\0")
 
 
-def test_a_file_too_large_is_refused() -> None:
+def test_d9_a_file_too_large_is_refused() -> None:
     with pytest.raises(StructureError, match="1048577 bytes, expected at most 1048576"):
         load(bytes(MAX_ARTIFACT_BYTES + 1))
 
@@ -69,7 +69,7 @@ def test_a_tensor_named_twice_is_refused(shipped: bytes) -> None:
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("name", Params._fields)
-def test_a_weight_that_is_not_finite_is_refused(
+def test_d9_a_weight_that_is_not_finite_is_refused(
     shipped: bytes, name: str, value: float
 ) -> None:
     tensor = load_tensors(shipped)[name].copy()
@@ -98,7 +98,7 @@ def test_a_weight_that_is_not_finite_is_refused(
         ),
     ],
 )
-def test_other_tensors_are_refused(shipped: bytes, changes: dict[str, Any]) -> None:
+def test_d9_other_tensors_are_refused(shipped: bytes, changes: dict[str, Any]) -> None:
     with pytest.raises(TensorError):
         load(with_tensors(shipped, changes))
 
