@@ -4,6 +4,7 @@ import os
 import signal
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -245,3 +246,23 @@ def test_a_beat_that_the_database_does_not_take_costs_no_job(
 def _run(store: Store, statement: str) -> None:
     with store.write() as connection:
         connection.execute(text(statement))
+
+
+def test_d6_a_runner_that_floods_its_output_harms_nobody(tmp_path: Path) -> None:
+    shouting = {"PYTHONPATH": str(Path(__file__).parent / "shouting"), **UNMEASURED}
+    with Server(tmp_path / "data", environment=shouting) as server:
+        status = Path(f"/proc/{server.process.pid}/status")
+        before = _peak_bytes(status)
+
+        job = train(server, **BRIEF)
+        wait_for(lambda: server.log_path.stat().st_size > 64 << 20)
+        answer = server.client.post("/predict", json=EMILY)
+
+        assert (job["state"], answer.status_code) == ("succeeded", 200)
+        assert _peak_bytes(status) < before + (16 << 20)
+
+
+def _peak_bytes(status: Path) -> int:
+    """Return the most memory that a process ever had at once."""
+    (line,) = (one for one in status.read_text().splitlines() if "VmHWM" in one)
+    return int(line.split()[1]) << 10

@@ -1,0 +1,1 @@
+"""A runner that floods its output, by `sitecustomize` on PYTHONPATH."""
