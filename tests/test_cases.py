@@ -7,7 +7,7 @@ import pytest
 from tests.faults.cases import CASES, ELSEWHERE, ROOT, named, table
 
 COUNTS: Final = {"A": 16, "B": 18, "C": 17, "D": 20, "E": 8, "F": 17}
-PENDING: Final = ("A", "D", "E")  # their tests get names meanwhile
+PENDING: Final = ("A",)  # their tests get names meanwhile
 
 
 def test_the_cases_are_counted_through() -> None:
