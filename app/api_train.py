@@ -84,7 +84,7 @@ async def get_job(service: TheService, job_id: Number) -> views.Job:
     "/train/{job_id}/events",
     response_class=Response,
     responses={
-        200: {"content": {bodies.EVENT_STREAM: {"schema": {"type": "string"}}}},
+        200: {"content": {bodies.EVENT_STREAM: {}}},
         204: {"description": "The job has ended and the client has seen it"},
     },
 )

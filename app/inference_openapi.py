@@ -11,7 +11,8 @@ from app import inference_views as views
 from app.bodies import JSON_TYPE
 from app.inference_examples import ANSWERS, ERRORS, REQUESTS
 from app.inference_schemas import MODEL_NAME, InferenceRequest
-from app.schemas import SHAPES
+from app.schemas import MAX_INSTANCES, SHAPES
+from model import OFFSETS
 
 V2: Final = "inference v2"
 V1: Final = "inference v1"
@@ -29,7 +30,10 @@ _PARAMETERS: Final = {"name": MODEL_NAME, "version": "1"}
 _REFERENCE: Final = "#/components/schemas/{model}"
 _ROW: Final = {
     "type": "array",
-    "items": {"type": "number"},
+    "prefixItems": [
+        {"type": "number", "minimum": lowest, "maximum": highest}
+        for lowest, highest in OFFSETS.limits
+    ],
     "minItems": 2,
     "maxItems": 2,
 }
@@ -100,24 +104,27 @@ def _schemas() -> tuple[dict[tuple[str, str], Any], dict[str, Any]]:
     ]
     wanted.append((("error", ""), TypeAdapter(views.InferenceErrorBody)))
     wanted += [
-        (("people", str(index)), shape.batch) for index, shape in enumerate(SHAPES)
+        (("person", str(index)), shape.person) for index, shape in enumerate(SHAPES)
     ]
     references, definitions = TypeAdapter.json_schemas(
         [(key, "validation", adapter) for key, adapter in wanted],
         ref_template=_REFERENCE,
     )
     schemas = {key: schema for (key, _), schema in references.items()}
-    people = [schemas["people", str(index)] for index in range(len(SHAPES))]
-    schemas["v1_predict", "request"] = {"anyOf": [_rows(), *people]}
+    people = [schemas["person", str(index)] for index in range(len(SHAPES))]
+    schemas["v1_predict", "request"] = _instances(_ROW, *people)
     return schemas, definitions["$defs"]
 
 
-def _rows() -> dict[str, Any]:
-    """Return the schema of people as rows of two offsets."""
-    rows = {"type": "array", "items": _ROW, "minItems": 1, "maxItems": 1_000}
+def _instances(*kinds: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the schema of up to 1,000 people of one kind, and whatever else."""
+    lists = [
+        {"type": "array", "items": kind, "minItems": 1, "maxItems": MAX_INSTANCES}
+        for kind in kinds
+    ]
     return {
         "type": "object",
-        "properties": {"instances": rows},
+        "properties": {"instances": {"anyOf": lists}},
         "required": ["instances"],
     }
 

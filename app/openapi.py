@@ -14,6 +14,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from app.bodies import CSV_TYPE, EVENT_STREAM, JSON_TYPE, TEXT_TYPE
 from app.examples import ANSWERS, BATCH_CSV, EVENTS, METRICS, PROBLEM
+from app.jobs import FINAL
 from app.lazily import lazily
 from app.schemas import SHAPES, Activation, PinQuery, PredictQuery, TrainQuery
 from app.views import ProblemBody
@@ -66,6 +67,16 @@ _SCHEMA_KEYS: Final = {
 _MAKING: Final = Lock()  # a lazy module is half a one to a second thread
 _KINDS: Final = ("person", "batch", "train")
 _REFERENCE: Final = "#/components/schemas/{model}"
+_KEY_PATTERN: Final = '^("[ -~]{1,255}"|[!#-~]([ -~]{0,253}[!#-~])?)$'
+_EVENT: Final = {
+    "type": "object",
+    "properties": {
+        "event": {"enum": [*FINAL, "progress", "draining"]},
+        "id": {"type": "string"},
+        "data": {"type": "string", "contentMediaType": JSON_TYPE},
+    },
+    "required": ["event", "data"],
+}
 
 
 def _schemas() -> tuple[dict[tuple[str, int], Any], dict[str, Any]]:
@@ -97,13 +108,15 @@ def _csv(example: str) -> dict[str, Any]:
     return {"schema": {"type": "string"}, "example": example}
 
 
-def _header(name: str, description: str, *, is_required: bool) -> dict[str, Any]:
+def _header(
+    name: str, description: str, *, is_required: bool, **schema: str
+) -> dict[str, Any]:
     return {
         "name": name,
         "in": "header",
         "description": description,
         "required": is_required,
-        "schema": {"type": "string"},
+        "schema": {"type": "string", **schema},
     }
 
 
@@ -148,6 +161,7 @@ def _requests(readers: Mapping[tuple[str, int], Any]) -> dict[str, dict[str, Any
                 "makes a repeated request the same job; kept as long as it, 24 h "
                 "at least",
                 is_required=False,
+                pattern=_KEY_PATTERN,
             ),
             needs_body=False,
         ),
@@ -229,6 +243,6 @@ def _complete(operation: dict[str, Any]) -> None:
         if CSV_TYPE in content:
             content[CSV_TYPE]["example"] = BATCH_CSV
         if EVENT_STREAM in content:
-            content[EVENT_STREAM]["example"] = EVENTS
+            content[EVENT_STREAM] = {"itemSchema": _EVENT, "example": EVENTS}
         if TEXT_TYPE in content:
             content[TEXT_TYPE]["example"] = METRICS

@@ -79,7 +79,7 @@ def _operation(method: str, path: str, operation: Schema) -> Iterator[str]:
     yield "|---|---|---|"
     for status, answer in operation["responses"].items():
         bodies = [
-            f"`{media}`: {_type(body.get('schema', {}))}"
+            f"`{media}`: {_type(body.get('schema', body.get('itemSchema', {})))}"
             for media, body in answer.get("content", {}).items()
         ]
         what = _cell(answer["description"])
@@ -124,6 +124,9 @@ def _type(schema: Schema) -> str:
         return f"array: {', '.join(map(_type, schema['prefixItems']))}"
     if "items" in schema:
         kind = f"array of {_type(schema['items'])}"
+    if "properties" in schema:
+        members = (f"`{k}`: {_type(v)}" for k, v in schema["properties"].items())
+        kind = f"object with {'; '.join(members)}"
     bounds = [f"{text} {schema[key]}" for key, text in BOUNDS.items() if key in schema]
     return ", ".join([kind, *bounds])
 

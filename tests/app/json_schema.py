@@ -17,6 +17,7 @@ _TYPES: Final[dict[str, tuple[type, ...]]] = {
 }
 _IGNORED: Final = {
     *("title", "description", "default", "examples", "required", "format"),
+    "contentMediaType",
 }
 
 

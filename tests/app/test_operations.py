@@ -203,6 +203,7 @@ def test_head_of_a_problem_has_no_body(client: httpx.Client) -> None:
         ("POST", "/train/1", "DELETE, GET, HEAD"),
         ("POST", "/train/1/events", "GET, HEAD"),
         ("POST", "/models/active", "GET, HEAD, PUT"),
+        ("DELETE", "/models/active", "GET, HEAD, PUT"),
         ("PUT", "/models/1", "DELETE, GET, HEAD"),
         ("POST", "/models", "GET, HEAD"),
         ("TRACE", "/livez", "GET, HEAD"),
