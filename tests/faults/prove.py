@@ -84,6 +84,7 @@ PROOFS: Final = [
     Proof("Told to stop under load", "drain", "--stops 50", "--stops 2"),
     Proof("Secrets that were planted", "secrets", "", "--every 29"),
     Proof("How near a wrong key was", "timing", "", "--tries 2000"),
+    Proof("As documented", "contract", "--examples 700", "--examples 1"),
 ]
 
 
