@@ -85,6 +85,13 @@ PROOFS: Final = [
     Proof("Secrets that were planted", "secrets", "", "--every 29"),
     Proof("How near a wrong key was", "timing", "", "--tries 2000"),
     Proof("As documented", "contract", "--examples 700", "--examples 1"),
+    Proof(
+        "HTTP of any kind",
+        "rawhttp",
+        "--requests 26000",
+        "--requests 500 --names 200 --warm 100",
+    ),
+    Proof("Damaged artifacts", "artifacts", "--headers 20000", "--headers 1000"),
 ]
 
 

@@ -1,11 +1,13 @@
 """The fuzzers in a short form, on a server of their own: they train and activate."""
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.faults import contract
+from model import load_shipped
+from tests.faults import artifacts, contract, rawhttp
 from tests.server import Server
 
 
@@ -13,7 +15,7 @@ from tests.server import Server
 def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server that may be asked anything."""
     data_dir = tmp_path_factory.mktemp("fuzzed") / "data"
-    with Server(data_dir, environment={"OFFSETNET_LOG_FORMAT": "json"}) as running:
+    with Server(data_dir, environment=rawhttp.ENVIRONMENT) as running:
         yield running
 
 
@@ -22,3 +24,23 @@ def test_the_openapi_document_tells_the_truth(fuzzed: Server, tmp_path: Path) ->
 
     assert seen["test_cases"]["generated"] >= 300
     assert contract.wrong(seen, fuzzed) == []
+
+
+def test_no_bytes_disturb_the_server(fuzzed: Server) -> None:
+    seen = asyncio.run(rawhttp.bombard(fuzzed, 1000, 0, warm=0))
+
+    assert seen.requests >= 1000
+    assert seen.wrong == []
+
+
+def test_made_up_names_add_no_series(fuzzed: Server) -> None:
+    _, added = asyncio.run(rawhttp.name(fuzzed, 200, 0))
+
+    assert added == []
+
+
+def test_no_damaged_artifact_is_taken() -> None:
+    tried, wrong = artifacts.play(load_shipped(), 1000, 0)
+
+    assert tried["header changed"] > 950
+    assert wrong == []
