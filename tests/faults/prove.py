@@ -91,6 +91,7 @@ PROOFS: Final = [
         "--requests 26000",
         "--requests 500 --names 200 --warm 100",
     ),
+    Proof("To the last digit", "numerics", "--examples 10000", "--examples 300"),
     Proof("Damaged artifacts", "artifacts", "--headers 20000", "--headers 1000"),
 ]
 

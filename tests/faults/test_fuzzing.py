@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from model import load_shipped
-from tests.faults import artifacts, contract, rawhttp
+from tests.faults import artifacts, contract, numerics, rawhttp
 from tests.server import Server
 
 
@@ -44,3 +44,10 @@ def test_no_damaged_artifact_is_taken() -> None:
 
     assert tried["header changed"] > 950
     assert wrong == []
+
+
+def test_predictions_are_those_of_exact_arithmetic() -> None:
+    worst = numerics.play(200, 0)
+
+    assert sum(seen.predictions for seen in worst.values()) >= 2000
+    assert max(worst[0.1].alone, worst[0.1].batch) <= 2
