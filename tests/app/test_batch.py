@@ -51,7 +51,9 @@ def _in_units(person: dict[str, float], header: str) -> str:
 
 
 @pytest.mark.parametrize("rows", [1, 2, 1000])
-def test_there_is_one_prediction_for_each_row(client: httpx.Client, rows: int) -> None:
+def test_a11_there_is_one_prediction_for_each_row(
+    client: httpx.Client, rows: int
+) -> None:
     predictions = _predictions(client, PEOPLE[:rows])
 
     assert len(predictions) == rows
@@ -110,8 +112,8 @@ def test_a_pinned_version_answers_a_batch(client: httpx.Client) -> None:
 @pytest.mark.parametrize(
     ("instances", "expected"),
     [
-        pytest.param([], [("/instances", "too_short")], id="A10-empty"),
-        pytest.param([EMILY] * 1001, [("/instances", "too_long")], id="A11-1001-rows"),
+        pytest.param([], [("/instances", "too_short")], id="empty"),
+        pytest.param([EMILY] * 1001, [("/instances", "too_long")], id="1001 rows"),
         pytest.param({}, [("/instances", "list_type")], id="no list"),
         pytest.param([5], [("/instances/0", "dict_type")], id="no person"),
         pytest.param(
@@ -131,7 +133,7 @@ def test_a_pinned_version_answers_a_batch(client: httpx.Client) -> None:
         ),
     ],
 )
-def test_a_bad_batch_is_refused_with_pointers(
+def test_a10_a11_a_bad_batch_is_refused_with_pointers(
     client: httpx.Client, instances: object, expected: list[tuple[str, str]]
 ) -> None:
     response = client.post("/predict/batch", json={"instances": instances})
@@ -140,7 +142,7 @@ def test_a_bad_batch_is_refused_with_pointers(
     assert faults(response) == expected
 
 
-def test_25_thousand_rows_are_refused(client: httpx.Client) -> None:  # A11
+def test_a11_25_thousand_rows_are_refused(client: httpx.Client) -> None:
     body = b'{"instances":[' + b",".join([b"{}"] * 25_000) + b"]}"
 
     response = client.post("/predict/batch", content=body)
@@ -149,7 +151,7 @@ def test_25_thousand_rows_are_refused(client: httpx.Client) -> None:  # A11
     assert ("/instances", "too_long") in faults(response)
 
 
-def test_100_thousand_rows_are_too_large(client: httpx.Client) -> None:  # A11
+def test_a11_100_thousand_rows_are_too_large(client: httpx.Client) -> None:
     body = b'{"instances":[' + b",".join([b"{}"] * 100_000) + b"]}"
 
     response = client.post("/predict/batch", content=body)
@@ -295,7 +297,7 @@ def test_a_bad_csv_is_refused_with_row_and_column(
         pytest.param(1001, "too_long", id="1001"),
     ],
 )
-def test_a_csv_has_from_1_to_1000_rows(
+def test_a10_a11_a_csv_has_from_1_to_1000_rows(
     client: httpx.Client, rows: int, code: str
 ) -> None:
     response = _post_csv(client, "weight_lb,height_in\n" + "1,1\n" * rows)
@@ -321,7 +323,7 @@ def test_a_csv_that_cannot_be_split_is_refused(
     assert_problem(response, 422, "invalid")
 
 
-def test_the_first_20_faults_of_a_csv_are_told(client: httpx.Client) -> None:
+def test_a8_the_first_20_faults_of_a_csv_are_told(client: httpx.Client) -> None:
     response = _post_csv(client, "weight_lb,height_in\n" + "x,1\n" * 30)
 
     assert_problem(response, 422, "invalid")
@@ -336,21 +338,21 @@ def test_the_first_20_faults_of_a_csv_are_told(client: httpx.Client) -> None:
         pytest.param(
             b"\xef\xbb\xbfweight_lb,height_in\n1,1\n",
             (1, None, "byte_order_mark"),
-            id="A12-BOM",
+            id="BOM",
         ),
         pytest.param(
             b"weight_lb,height_in\n1,1\n\xff,1\n",
             (3, None, "not_utf8"),
-            id="A12-bad-UTF-8",
+            id="bad-UTF-8",
         ),
         pytest.param(
             "weight_lb,height_in\n1,1\n".encode("utf-16"),
             (1, None, "not_utf8"),
-            id="A12-UTF-16",
+            id="UTF-16",
         ),
     ],
 )
-def test_a_csv_in_another_encoding_is_malformed(
+def test_a12_a_csv_in_another_encoding_is_malformed(
     client: httpx.Client, content: bytes, expected: tuple[int, None, str]
 ) -> None:
     response = _post_csv(client, content)

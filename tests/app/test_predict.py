@@ -10,6 +10,8 @@ import pytest
 
 from model import load, predict_proba
 from tests.app.answers import CSV, EMILY, assert_problem, faults
+from tests.app.wire import exchange
+from tests.server import Server
 
 KG, CM = 0.45359237, 2.54
 FRANK: Final = {"weight_offset": 20, "height_offset": 2}
@@ -173,26 +175,26 @@ def test_a_pinned_version_answers(client: httpx.Client) -> None:
 @pytest.mark.parametrize(
     "pin",
     [
-        pytest.param("999", id="A16-unknown"),
-        pytest.param("0", id="A16-zero"),
-        pytest.param("-1", id="A16-negative"),
-        pytest.param("abc", id="A16-malformed"),
-        pytest.param("1.0", id="A16-decimal"),
-        pytest.param("%201", id="A16-space"),
-        pytest.param("%2B1", id="A16-plus"),
-        pytest.param("1_0", id="A16-underscore"),
-        pytest.param("%D9%A1", id="A16-arabic-digit"),
-        pytest.param("", id="A16-empty"),
-        pytest.param("../../etc/passwd", id="A16-path"),
-        pytest.param("%2e%2e%2f%2e%2e%2fetc%2fpasswd", id="A16-encoded-path"),
-        pytest.param("%00", id="A16-nul"),
-        pytest.param("%FF", id="A16-not-utf8"),
-        pytest.param("2147483648", id="A16-beyond-32-bits"),
-        pytest.param("9223372036854775808", id="A16-beyond-64-bits"),
-        pytest.param("9" * 4_000, id="A16-4-KB"),
+        pytest.param("999", id="unknown"),
+        pytest.param("0", id="zero"),
+        pytest.param("-1", id="negative"),
+        pytest.param("abc", id="malformed"),
+        pytest.param("1.0", id="decimal"),
+        pytest.param("%201", id="space"),
+        pytest.param("%2B1", id="plus"),
+        pytest.param("1_0", id="underscore"),
+        pytest.param("%D9%A1", id="arabic-digit"),
+        pytest.param("", id="empty"),
+        pytest.param("../../etc/passwd", id="path"),
+        pytest.param("%2e%2e%2f%2e%2e%2fetc%2fpasswd", id="encoded-path"),
+        pytest.param("%00", id="nul"),
+        pytest.param("%FF", id="not-utf8"),
+        pytest.param("2147483648", id="beyond-32-bits"),
+        pytest.param("9223372036854775808", id="beyond-64-bits"),
+        pytest.param("9" * 4_000, id="4-KB"),
     ],
 )
-def test_a_pin_that_names_no_version_is_not_found(
+def test_a16_a_pin_that_names_no_version_is_not_found(
     client: httpx.Client, pin: str
 ) -> None:
     response = client.post(f"/predict?model_version={pin}", json=EMILY)
@@ -200,48 +202,62 @@ def test_a_pin_that_names_no_version_is_not_found(
     assert_problem(response, 404, "not-found")
 
 
+def test_a16_a_pin_of_100_kb_is_too_much_of_a_head(server: Server) -> None:
+    line = f"POST /predict?model_version={'9' * 100_000} HTTP/1.1\r\n"
+
+    answer = exchange(server.port, line.encode())
+
+    assert answer.startswith(b"HTTP/1.1 431 ")
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/predict", b'{"weight_offset": -7, "height_offset": -3}'),
+        ("/predict/batch", b'{"instances": [{"weight_lb": 128, "height_in": 63}]}'),
+    ],
+    ids=["one", "batch"],
+)
 @pytest.mark.parametrize(
     "content_type",
     [
-        pytest.param(None, id="A14-none"),
-        pytest.param("", id="A14-empty"),
-        pytest.param("application/json", id="A14-json"),
-        pytest.param("application/json; charset=UTF-8", id="A14-json-utf8"),
-        pytest.param('application/json; charset="utf-8"', id="A14-quoted-utf8"),
-        pytest.param("text/plain", id="A14-text"),
-        pytest.param("application/x-www-form-urlencoded", id="A14-curl"),
-        pytest.param("multipart/form-data; boundary=x", id="A14-multipart"),
-        pytest.param("application/octet-stream", id="A14-bytes"),
-        pytest.param("nonsense", id="A14-nonsense"),
+        pytest.param(None, id="none"),
+        pytest.param("", id="empty"),
+        pytest.param("application/json", id="json"),
+        pytest.param("application/json; charset=UTF-8", id="json-utf8"),
+        pytest.param('application/json; charset="utf-8"', id="quoted-utf8"),
+        pytest.param("text/plain", id="text"),
+        pytest.param("application/x-www-form-urlencoded", id="curl"),
+        pytest.param("multipart/form-data; boundary=x", id="multipart"),
+        pytest.param("application/octet-stream", id="bytes"),
+        pytest.param("nonsense", id="nonsense"),
     ],
 )
-def test_json_is_read_under_any_content_type(
-    client: httpx.Client, content_type: str | None
+def test_a14_json_is_read_under_any_content_type(
+    client: httpx.Client, path: str, body: bytes, content_type: str | None
 ) -> None:
     headers = {} if content_type is None else {"Content-Type": content_type}
 
-    response = client.post(
-        "/predict",
-        content=b'{"weight_offset": -7, "height_offset": -3}',
-        headers=headers,
-    )
+    response = client.post(path, content=body, headers=headers)
 
     assert response.status_code == 200
+    assert b'"label":"F"' in response.content
 
 
+@pytest.mark.parametrize("path", ["/predict", "/predict/batch"])
 @pytest.mark.parametrize("charset", ["latin-1", "utf-16", "us-ascii", ""])
-def test_another_charset_than_utf8_is_refused(
-    client: httpx.Client, charset: str
+def test_a14_another_charset_than_utf8_is_refused(
+    client: httpx.Client, path: str, charset: str
 ) -> None:
     headers = {"Content-Type": f"application/json; charset={charset}"}
 
-    response = client.post("/predict", json=EMILY, headers=headers)
+    response = client.post(path, json=EMILY, headers=headers)
 
     assert_problem(response, 415, "media-type")
     assert response.headers["Accept-Post"] == "application/json, text/csv"
 
 
-def test_one_person_is_not_read_from_csv(client: httpx.Client) -> None:
+def test_a14_one_person_is_not_read_from_csv(client: httpx.Client) -> None:
     response = client.post("/predict", json=EMILY, headers=CSV)
 
     assert_problem(response, 415, "media-type")
@@ -276,7 +292,7 @@ def test_the_identity_coding_is_none(client: httpx.Client) -> None:
         ("height_cm", 1_066 * CM, {"weight_kg": 61}),
     ],
 )
-def test_a_number_is_taken_up_to_its_bound(
+def test_a6_a_number_is_taken_up_to_its_bound(
     client: httpx.Client, bounded: str, bound: float, other: Mapping[str, float]
 ) -> None:
     beyond = math.nextafter(bound, math.copysign(math.inf, bound))
@@ -306,14 +322,14 @@ def test_a_whole_weight_or_height_is_above_zero(
     assert faults(response) == [(f"/{zeroed}", "greater_than")]
 
 
-def test_the_smallest_weight_and_height_are_taken(client: httpx.Client) -> None:
+def test_a6_the_smallest_weight_and_height_are_taken(client: httpx.Client) -> None:
     response = client.post("/predict", json={"weight_lb": 5e-324, "height_in": 5e-324})
 
     assert response.status_code == 200
 
 
 @pytest.mark.parametrize("stray", ["weight_offset", "x_offset", "height_offset"])
-def test_a_stray_key_is_the_only_fault(client: httpx.Client, stray: str) -> None:
+def test_a8_a_stray_key_is_the_only_fault(client: httpx.Client, stray: str) -> None:
     person = {"weight_lb": 128, "height_in": 63, stray: 1}
 
     response = client.post("/predict", json=person)
