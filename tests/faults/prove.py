@@ -39,6 +39,10 @@ is that of the version it names, bit for bit; **I6** one idempotency key is one 
 **I7** what has ended stays as it is; **I8** every stored version can be loaded; **I9**
 the database is sound.
 
+The last sections are about input: requests from the OpenAPI document, bytes that are
+hardly HTTP, damaged files of weights, and numbers. Their tries are random: each shows
+its seed, and another seed makes other tries.
+
 PostgreSQL is 18; seeds are in the tables, or 0.
 """
 
