@@ -56,6 +56,7 @@ NO_NUMBERS: Final = {
     "object": '{"a": 1}',
     "script": '"<script>alert(1)</script>"',
 }
+ODD_NUMBERS: Final = ["-0.0", "-0", "1e-400", "5e-324", "10000", "-10000", "1E4"]
 STRAY: Final = b'{"weight_offset": 1, "height_offset": 1, "%b": 1}'
 REFUSED: Final = [
     pytest.param(STRAY % CANARY.encode(), "", "extra_forbidden", id="unknown key"),
@@ -214,15 +215,26 @@ def test_a15_a_script_comes_back_neither_as_such_nor_as_html(
     assert response.headers["X-Content-Type-Options"] == "nosniff"
 
 
-@pytest.mark.parametrize(
-    "number", ["-0.0", "-0", "1e-400", "5e-324", "10000", "-10000", "1E4"]
-)
+@pytest.mark.parametrize("number", ODD_NUMBERS)
 def test_a6_an_odd_but_finite_number_is_taken(
     client: httpx.Client, number: str
 ) -> None:
     response = _post(client, "/predict", _weight(number))
 
     assert 0 <= response.json()["probability"] <= 1
+
+
+def test_a6_odd_but_finite_numbers_are_taken_without_a_warning(
+    server: Server, client: httpx.Client
+) -> None:
+    people = b",".join(_weight(number) for number in ODD_NUMBERS)
+
+    response = _post(client, "/predict/batch", b'{"instances": [%b]}' % people)
+
+    found = [one["probability"] for one in response.json()["predictions"]]
+    assert len(found) == len(ODD_NUMBERS)
+    assert 0 <= min(found) <= max(found) <= 1
+    assert "Warning" not in server.log()
 
 
 def test_a7_of_a_key_that_stands_twice_the_last_wins(client: httpx.Client) -> None:
