@@ -41,6 +41,17 @@ class SheddingProtocol(HttpToolsProtocol):
         self._heard = perf_counter()
         self._is_ended, self._ignored_bytes = False, 0
         self._left = inf  # when the process was told to stop
+        self._running: RequestResponseCycle | None = None  # the one that was started
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Let nothing more be written for the request that is being answered.
+
+        uvicorn tells the newest one alone, which may wait for this one's answer.
+        """
+        if self._running is not None:
+            self._running.disconnected = not self._running.response_complete
+            self._running.message_event.set()
+        super().connection_lost(exc)
 
     def shutdown(self) -> None:
         """Answer what is under way, and the next request if it comes at once.
@@ -73,6 +84,7 @@ class SheddingProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         """Start a request, or turn it away before anything is done for it."""
+        self._running = cycle
         if self._left < inf:
             cycle.keep_alive = False
         if self._admission.is_shedding and not self._is_admitted(cycle):

@@ -451,3 +451,19 @@ def test_b13_a_client_that_leaves_halfway_is_no_error_of_the_server(
     client.get("/livez")
 
     assert "ClientDisconnect" not in server.log()
+
+
+def test_b13_a_client_that_leaves_amid_several_requests_is_no_error(
+    server: Server, client: httpx.Client
+) -> None:
+    request = (
+        b"POST /train?dry_run=true HTTP/1.1\r\nHost: localhost\r\n"
+        b"Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
+    )
+
+    for _ in range(5):
+        with socket.create_connection(("127.0.0.1", server.port)) as connection:
+            connection.sendall(2 * request)
+        client.post("/train?dry_run=true")
+
+    assert "Exception in ASGI application" not in server.log()
