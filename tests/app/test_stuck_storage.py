@@ -5,6 +5,8 @@ Both hang at the same time, since there is nothing to do but to wait.
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -17,13 +19,15 @@ HANG_SECONDS = 6.0
 
 
 @pytest.fixture(scope="module")
-def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Seen]:
+def seen() -> dict[str, Seen]:
     """What was seen of a server with each engine."""
-    folders = [tmp_path_factory.mktemp(engine) for engine in ENGINES]
-    plays = [PLAYS[engine] for engine in ENGINES]
+
+    def play(engine: str) -> Seen:
+        with TemporaryDirectory(prefix="offsetnet-") as folder:  # PostgreSQL's user too
+            return PLAYS[engine](Path(folder), HANG_SECONDS)
+
     with ThreadPoolExecutor(len(ENGINES)) as pool:
-        found = pool.map(lambda play, to: play(to, HANG_SECONDS), plays, folders)
-        return dict(zip(ENGINES, found, strict=True))
+        return dict(zip(ENGINES, pool.map(play, ENGINES), strict=True))
 
 
 def test_d12_locked_by_another_process_sqlite_holds_up_nobody_for_long(
