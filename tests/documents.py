@@ -1,4 +1,4 @@
-"""Write docs/openapi.json, and docs/api.md from it.
+"""Write docs/openapi.json, docs/api.md from it, and docs/cases.md.
 
 Usage: python -m tests.documents
 """
@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from app.main import create_app
 from app.settings import Settings
+from tests.faults import cases
 
 DOCS: Final = Path(__file__).parents[1] / "docs"
 INTRODUCTION: Final = """\
@@ -19,6 +20,15 @@ INTRODUCTION: Final = """\
 Every route, from the [OpenAPI document](openapi.json) that a running service has at
 `/openapi.json`; at `/docs` each can be tried out. `python -m tests.documents` writes
 both files anew.
+"""
+CASES: Final = """\
+# Cases of faults and abuse
+
+What must happen, and the tests that show it; [reliability.md](reliability.md) has the
+proofs that take longer. `python -m tests.documents` writes this page.
+
+A is what predictions are sent, B how it comes over the network, C trainings and jobs, D
+crashes, storage and processes, E what happens at the same time, F abuse.
 """
 BOUNDS: Final = {
     "minimum": "at least",
@@ -38,6 +48,11 @@ def document() -> dict[str, Any]:
     """Return the OpenAPI document of a service that nobody has configured."""
     with tempfile.TemporaryDirectory() as folder:
         return create_app(Settings(data_dir=Path(folder))).openapi()
+
+
+def cases_page() -> str:
+    """Return the list of cases, each with its tests."""
+    return f"{CASES}\n{cases.table()}\n"
 
 
 def page(spec: Schema) -> str:
@@ -136,10 +151,11 @@ def _cell(text: str) -> str:
 
 
 def main() -> None:
-    """Write both files."""
+    """Write the files."""
     spec = document()
     (DOCS / "openapi.json").write_text(json.dumps(spec, indent=1) + "\n")
     (DOCS / "api.md").write_text(page(spec))
+    (DOCS / "cases.md").write_text(cases_page())
 
 
 if __name__ == "__main__":

@@ -195,6 +195,10 @@ def test_the_api_s_documents_are_those_of_the_program() -> None:
     assert (DOCS / "api.md").read_text() == documents.page(spec)
 
 
+def test_the_page_of_cases_names_the_tests_that_there_are() -> None:
+    assert (DOCS / "cases.md").read_text() == documents.cases_page()
+
+
 def _anchors(page: Path) -> set[str]:
     """Return the names of a page's headings, as links use them."""
     headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)

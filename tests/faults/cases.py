@@ -141,7 +141,7 @@ _IDS: Final = re.compile("test_((?:[a-f][0-9]+_)+)")
 def named() -> Mapping[str, Sequence[str]]:
     """Return the names of all tests that begin with ids, by id."""
     found: dict[str, list[str]] = {}
-    for name in sorted(_tests()):
+    for name in sorted({*_tests()}):
         if match := _IDS.match(name):
             for one in match[1].upper().split("_")[:-1]:
                 found.setdefault(one, []).append(name)

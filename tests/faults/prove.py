@@ -43,7 +43,8 @@ The last sections are about input: requests from the OpenAPI document, bytes tha
 hardly HTTP, damaged files of weights, and numbers. Their tries are random: each shows
 its seed, and another seed makes other tries.
 
-PostgreSQL is 18; seeds are in the tables, or 0.
+PostgreSQL is 18; seeds are in the tables, or 0. [cases.md](cases.md) lists each case of
+faults and abuse, with the tests that show what happens.
 """
 
 
