@@ -57,7 +57,7 @@ def calibration_error(P: Floats, y: Floats) -> float:
         using Bayesian binning, the definition of ECE.
     """
     bins = np.minimum((P[:, 0] * _BINS).astype(int), _BINS - 1)
-    gaps = np.bincount(bins, weights=(P - y)[:, 0], minlength=_BINS)
+    gaps = np.bincount(bins, weights=(P - y)[:, 0])
     return float(np.abs(gaps).sum() / len(y))
 
 

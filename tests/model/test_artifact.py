@@ -1,8 +1,10 @@
 """The artifact: what was trained comes back, and damaged bytes do not."""
 
 import hashlib
+import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import model
 from model import (
     ARTICLE_CONFIG,
     ARTICLE_PEOPLE,
@@ -26,6 +29,7 @@ from model import (
     train,
 )
 from model.artifact_errors import HashError, StructureError
+from tests.model.forging import header_of, metadata_of
 
 PROGRAM = """
 import sys
@@ -73,6 +77,14 @@ def test_what_was_loaded_is_saved_as_the_same_bytes(trained: Artifact) -> None:
     content = save(trained)
 
     assert save(load(content)) == content
+
+
+def test_the_metadata_is_sorted_by_its_keys(trained: Artifact) -> None:
+    metadata = metadata_of(save(trained))
+
+    text = json.dumps(metadata)
+    assert text == json.dumps(metadata, sort_keys=True)
+    assert json.dumps(text) in header_of(save(trained))
 
 
 def test_the_hash_of_record_is_accepted(trained: Artifact) -> None:
@@ -127,6 +139,24 @@ def test_two_processes_write_the_same_bytes() -> None:
 
 def test_the_shipped_file_is_the_one_of_record(shipped: bytes) -> None:
     assert hashlib.sha256(shipped).hexdigest() == SHIPPED_SHA256
+
+
+def test_a_shipped_file_that_was_changed_is_refused(tmp_path: Path) -> None:
+    shutil.copytree(Path(model.__file__).parent, tmp_path / "model")
+    shipped = tmp_path / "model" / "weights" / "article.safetensors"
+    content = shipped.read_bytes()
+    shipped.write_bytes(content.replace(b'epochs\\": 1000', b'epochs\\": 9000'))
+
+    ended = subprocess.run(
+        [sys.executable, "-Pc", "import model; model.load_shipped()"],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+
+    assert shipped.read_bytes() != content
+    assert b"HashError: the SHA-256 is not 665b0de99b23..." in ended.stderr
 
 
 def test_the_shipped_network_is_the_article_trained(shipped: bytes) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from model import MAX_ARTIFACT_BYTES, ArtifactError, Params, load
+from model import MAX_ARTIFACT_BYTES, ArtifactError, Params, load, save
 from model.artifact_errors import (
     FormatError,
     GoldenError,
@@ -59,11 +60,19 @@ def test_d9_a_file_too_large_is_refused() -> None:
         load(bytes(MAX_ARTIFACT_BYTES + 1))
 
 
+def test_a_file_of_the_largest_size_is_read(shipped: bytes) -> None:
+    room = MAX_ARTIFACT_BYTES - len(shipped)
+    padded = assemble(header_of(shipped) + " " * room, tensors_of(shipped))
+
+    assert len(padded) == MAX_ARTIFACT_BYTES
+    assert load(padded).rows == 4
+
+
 def test_a_tensor_named_twice_is_refused(shipped: bytes) -> None:
     header = json.loads(header_of(shipped))
     twice = f"{json.dumps(header)[:-1]}, {json.dumps({'b2': header['b2']})[1:]}"
 
-    with pytest.raises(StructureError, match="twice"):
+    with pytest.raises(StructureError, match=r"^a name stands twice in the header$"):
         load(assemble(twice, tensors_of(shipped)))
 
 
@@ -75,8 +84,16 @@ def test_d9_a_weight_that_is_not_finite_is_refused(
     tensor = load_tensors(shipped)[name].copy()
     tensor.flat[-1] = value
 
-    with pytest.raises(NonFiniteError, match=name):
+    with pytest.raises(NonFiniteError, match=rf"^{name}: NaN, or beyond 1e\+100$"):
         load(with_tensors(shipped, {name: tensor}))
+
+
+@pytest.mark.parametrize("value", [1e100, -1e100])
+def test_the_largest_weight_is_none_too_large(shipped: bytes, value: float) -> None:
+    artifact = load(shipped)
+    params = artifact.params._replace(b2=np.array([value]))
+
+    assert load(save(replace(artifact, params=params))).params.b2 == value
 
 
 @pytest.mark.parametrize(
@@ -99,7 +116,7 @@ def test_d9_a_weight_that_is_not_finite_is_refused(
     ],
 )
 def test_d9_other_tensors_are_refused(shipped: bytes, changes: dict[str, Any]) -> None:
-    with pytest.raises(TensorError):
+    with pytest.raises(TensorError, match=r"expected .*, got "):
         load(with_tensors(shipped, changes))
 
 
@@ -123,7 +140,7 @@ def test_another_answer_than_the_golden_one_is_refused(
 ) -> None:
     moved = load_tensors(shipped)["b2"] + change
 
-    with pytest.raises(GoldenError):
+    with pytest.raises(GoldenError, match="the golden predictions are off by "):
         load(with_tensors(shipped, {"b2": moved}))
 
 
@@ -144,7 +161,7 @@ def test_a_golden_answer_of_another_cpu_is_accepted(shipped: bytes) -> None:
 
 @pytest.mark.parametrize("version", [0, 2, "1", None], ids=repr)
 def test_another_format_version_is_refused(shipped: bytes, version: object) -> None:
-    with pytest.raises(FormatError):
+    with pytest.raises(FormatError, match=rf"^format {version!r}, expected 1$"):
         load(with_value(shipped, "format_version", version))
 
 
@@ -171,7 +188,7 @@ def test_a_file_without_our_metadata_is_refused(
     ],
 )
 def test_metadata_that_cannot_be_read_is_refused(shipped: bytes, text: str) -> None:
-    with pytest.raises(MetadataError):
+    with pytest.raises(MetadataError, match=r"^no readable metadata$"):
         load(with_entry(shipped, text))
 
 
@@ -212,7 +229,9 @@ def test_metadata_with_a_key_too_many_is_refused(shipped: bytes, path: str) -> N
 def test_metadata_of_another_network_is_refused(
     shipped: bytes, path: str, value: object
 ) -> None:
-    with pytest.raises(MetadataError, match="does not describe"):
+    with pytest.raises(
+        MetadataError, match=r"^the metadata does not describe this network$"
+    ):
         load(with_value(shipped, path, value))
 
 
@@ -272,6 +291,7 @@ def test_golden_answers_of_another_shape_are_refused(
         pytest.param('"unit": "lb"', '"unit": "kg"', id="unit"),
         pytest.param('"origin": 66.0', '"origin": 68.0', id="origin"),
         pytest.param('"accuracy": 1.0', '"accuracy": 1e999', id="overflow"),
+        pytest.param('"accuracy": 1.0', '"accuracy": -1e999', id="negative-overflow"),
     ],
 )
 def test_metadata_with_another_value_is_refused(

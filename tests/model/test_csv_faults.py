@@ -51,7 +51,9 @@ def test_an_unknown_label_is_a_fault(label: str) -> None:
     assert faults(HEADER + f"135,66,{label}\n".encode()) == [(2, "label", "label")]
 
 
-@pytest.mark.parametrize("row", [b"135,66", b"135,66,F,", b" "], ids=repr)
+@pytest.mark.parametrize(
+    "row", [b"135,66", b"135,66,F,", b" "], ids=["shorter", "longer", "a-space"]
+)
 def test_a_row_of_another_length_is_a_fault(row: bytes) -> None:
     assert faults(HEADER + b"135,66,F\n" + row) == [(3, None, "columns")]
 
@@ -121,7 +123,11 @@ def test_faults_before_a_wrong_quote_are_kept() -> None:
     assert faults(content) == [(2, "height_in", "float_parsing"), (3, None, "csv")]
 
 
-@pytest.mark.parametrize("content", [HEADER, HEADER[:-1], HEADER + b"\n\r\n"], ids=repr)
+@pytest.mark.parametrize(
+    "content",
+    [HEADER, HEADER[:-1], HEADER + b"\n\r\n"],
+    ids=["newline", "none", "blank-lines"],
+)
 def test_a_csv_without_people_is_a_fault(content: bytes) -> None:
     assert [fault[2] for fault in faults(content)] == ["too_short"]
 
@@ -279,3 +285,44 @@ def test_a_fault_of_range_names_the_range(row: str, text: str) -> None:
 def test_a_fault_of_range_names_a_negative_limit() -> None:
     with pytest.raises(CsvError, match="from -10000 to 10000"):
         read(b"weight_offset,height_offset,label\n20000,0,F\n")
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        pytest.param(
+            HEADER + b"135,66,x\n",
+            "row 2, label: expected F, M, Female or Male",
+            id="label",
+        ),
+        pytest.param(HEADER + b"135,66\n", "row 2: expected 3 cells", id="cells"),
+        pytest.param(
+            HEADER + b"1,1_0,F\n", "row 2, height_in: expected a number", id="number"
+        ),
+        pytest.param(HEADER + b"135,66,F\n" * 4, "row 5: more than 3 rows", id="rows"),
+        pytest.param(HEADER, "row 2: no rows below the header", id="none"),
+        pytest.param(
+            HEADER + b" " * 4_097, "row 2: a line passes 4096 bytes", id="length"
+        ),
+        pytest.param(
+            HEADER + b'"1,66,F\n',
+            "row 2: a quote is not closed in its line, or stands inside a cell",
+            id="quote",
+        ),
+        pytest.param(
+            b"\xef\xbb\xbf", "row 1: starts with a byte order mark", id="mark"
+        ),
+        pytest.param(HEADER + b"\xff", "row 2: not UTF-8", id="encoding"),
+        pytest.param(
+            b"age\n",
+            "row 1: expected the columns weight_offset,height_offset,label or "
+            "weight_lb,height_in,label or weight_kg,height_cm,label",
+            id="header",
+        ),
+    ],
+)
+def test_a_fault_says_what_was_expected_and_where(content: bytes, text: str) -> None:
+    with pytest.raises(CsvError) as caught:
+        read(content, max_rows=3)
+
+    assert str(caught.value) == text

@@ -7,6 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from model import ALL_UNITS, Units
+from model.csv_columns import Head
 from tests.model.csv_reading import HEADER, faults, outcome, read
 
 PEOPLE = (
@@ -184,3 +185,66 @@ def test_a_carriage_return_counts_to_its_line(rest: bytes) -> None:
     line = b"135,66,F".rjust(4_096)
 
     assert faults(HEADER, line + b"\r\n" + rest) == [(2, None, "line_too_long")]
+
+
+@pytest.mark.parametrize(
+    ("header", "lines", "numbers"),
+    [
+        pytest.param(
+            "weight_lb,height_in,label",
+            b"135,66,F\r\n1.5e2, +70.25 ,male\n100,60,fEMALE\n.5,6.,m",
+            [[135, 66, 1], [150, 70.25, 0], [100, 60, 1], [0.5, 6, 0]],
+            id="labelled",
+        ),
+        pytest.param(
+            "label,height_offset,weight_offset", b"F,-3,-7", [[-7, -3, 1]], id="order"
+        ),
+        pytest.param("height_cm,weight_kg", b"170,60", [[60, 170]], id="unlabelled"),
+        pytest.param(
+            "weight_lb,height_in",
+            b"135,66" + b" " * 4_090,
+            [[135, 66]],
+            id="longest-line",
+        ),
+        pytest.param(
+            "weight_offset,height_offset",
+            b"10000,-1000\n-10000,1000",
+            [[10_000, -1_000], [-10_000, 1_000]],
+            id="limits",
+        ),
+    ],
+)
+def test_plain_lines_are_read_all_at_once(
+    header: str, lines: bytes, numbers: list[list[float]]
+) -> None:
+    head = Head.parse(header, labelled="label" in header)
+
+    plain = head.read_plain(lines)
+
+    assert plain is not None
+    assert plain.tolist() == numbers
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        pytest.param(b"", id="nothing"),
+        pytest.param(b"135,66,F\n", id="blank-line"),
+        pytest.param(b'"135",66,F', id="quote"),
+        pytest.param(b"135\t,66,F", id="tab"),
+        pytest.param(b"135,66", id="too-few-cells"),
+        pytest.param(b"135,66,F,F", id="too-many-cells"),
+        pytest.param(b"135,66,F\n135,66", id="a-shorter-row"),
+        pytest.param(b"135,66,F\n135,66,F,F", id="a-longer-row"),
+        pytest.param(b"135,x,F", id="no-number"),
+        pytest.param(b"135,66,x", id="no-label"),
+        pytest.param(b"135,0,F", id="too-short"),
+        pytest.param(b"135,1066.1,F", id="too-tall"),
+        pytest.param(b"135,nan,F", id="nan"),
+        pytest.param(b"135,66,F" + b" " * 4_089, id="too-long-line"),
+    ],
+)
+def test_other_lines_are_left_to_be_read_one_by_one(lines: bytes) -> None:
+    head = Head.parse("weight_lb,height_in,label", labelled=True)
+
+    assert head.read_plain(lines) is None

@@ -49,8 +49,10 @@ def test_values_become_offsets(
     units: Units, values: list[float], offsets: list[float]
 ) -> None:
     X = units.to_offsets(np.array([values]))
+    one = units.offsets_of(dict(zip(units.columns, values, strict=True)))
 
     np.testing.assert_allclose(X, [offsets], rtol=0, atol=1e-12)
+    assert one == tuple(X[0])
 
 
 @pytest.mark.parametrize(
@@ -85,8 +87,9 @@ def test_no_value_within_the_limits_has_an_offset_beyond(units: Units) -> None:
 
 def test_zero_is_never_negative() -> None:
     X = OFFSETS.to_offsets(np.array([[-0.0, -0.0]]))
+    one = OFFSETS.offsets_of({"weight_offset": -0.0, "height_offset": -0.0})
 
-    assert not np.signbit(X).any()
+    assert not np.signbit([*X[0], *one]).any()
 
 
 @given(data=datasets(st.floats(allow_nan=False)))
@@ -150,7 +153,8 @@ def test_ranges_span_the_offsets() -> None:
     ("point", "is_outside"),
     [
         pytest.param([0.0, 0.0], False, id="inside"),
-        pytest.param([-15.0, 6.0], False, id="on-the-edge"),
+        pytest.param([-15.0, 6.0], False, id="on-an-edge"),
+        pytest.param([25.0, -6.0], False, id="on-the-other-edge"),
         pytest.param([-15.1, 0.0], True, id="too-light"),
         pytest.param([25.1, 0.0], True, id="too-heavy"),
         pytest.param([0.0, -6.1], True, id="too-short"),
@@ -163,6 +167,7 @@ def test_a_point_beyond_the_ranges_is_outside(
     outside = ARTICLE_PEOPLE.ranges.outside(np.array([point]))
 
     assert outside.tolist() == [is_outside]
+    assert ARTICLE_PEOPLE.ranges.contain(*point) is not is_outside
 
 
 def test_the_same_seed_splits_the_same_way() -> None:

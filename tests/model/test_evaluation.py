@@ -129,6 +129,8 @@ def test_a_certain_error_has_a_finite_log_loss(logit: float, label: float) -> No
         pytest.param([0.39, 0.4], [0.0, 1.0], 0.495, id="edge"),
         # a tenth wide: 0.25 and 0.35 are in two bins, (0.25 + 0.65) / 2
         pytest.param([0.25, 0.35], [0.0, 1.0], 0.45, id="width"),
+        # 0.85 and 0.95 are in two bins: (0.85 + 0.05) / 2
+        pytest.param([0.85, 0.95], [0.0, 1.0], 0.45, id="last-two-bins"),
         # the last bin holds 1 too: |0.95 - 1 + 1| / 2
         pytest.param([0.95, 1.0], [1.0, 0.0], 0.475, id="last-bin"),
         pytest.param([1.0], [0.0], 1.0, id="certain"),

@@ -223,6 +223,15 @@ def test_the_training_loss_leaves_the_holdout_out(
     assert first.train_loss == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.parametrize("loss", ["mse", "bce"])
+def test_each_epoch_of_the_article_tells_its_number_and_loss(loss: LossName) -> None:
+    epochs = list(train(ARTICLE_PEOPLE, replace(ARTICLE_CONFIG, loss=loss, epochs=3)))
+
+    expected = [reference_loss(epoch.params, ARTICLE_PEOPLE, loss) for epoch in epochs]
+    assert [epoch.number for epoch in epochs] == [1, 2, 3]
+    assert [epoch.train_loss for epoch in epochs] == pytest.approx(expected, rel=1e-9)
+
+
 def test_epochs_are_numbered_from_one(stopped: list[Epoch]) -> None:
     numbers = [epoch.number for epoch in stopped]
 
@@ -307,7 +316,7 @@ def test_a_holdout_that_is_not_finite_ends_the_training(people: Dataset) -> None
 def test_weights_beyond_any_use_end_the_training() -> None:
     config = replace(ARTICLE_CONFIG, learning_rate=1e150)
 
-    with pytest.raises(DivergedError):
+    with pytest.raises(DivergedError, match=r"the mse loss is 0\.5, or a weight too"):
         last_params(ARTICLE_PEOPLE, config)
 
 
