@@ -226,6 +226,25 @@ def test_nobody_is_compared_where_nobody_is_held_out(shipped: Artifact) -> None:
     assert compare(shipped, shipped, _dataset(SAMPLE)) is None
 
 
+def test_both_are_measured_on_the_people_that_the_challenger_has_not_seen(
+    shipped: Artifact,
+) -> None:
+    data, config = _dataset(SAMPLE), replace(shipped.config, holdout=0.5, seed=3)
+    params = shipped.params._replace(b2=shipped.params.b2 + 1)
+    challenger = replace(shipped, params=params, config=config)
+    _, holdout = data.split(0.5, 3)
+    assert holdout is not None
+
+    comparison = compare(challenger, shipped, data)
+
+    assert comparison is not None
+    assert comparison.to_dict() == {
+        "challenger": evaluate(params, holdout)._asdict(),
+        "champion": evaluate(shipped.params, holdout)._asdict(),
+        "rows": len(holdout),
+    }
+
+
 def test_a_damaged_champion_is_not_measured(shipped: Artifact) -> None:
     config = replace(shipped.config, holdout=0.5)
 
