@@ -72,7 +72,7 @@ class Head(NamedTuple):
         """
         try:
             header = tuple(
-                cell.strip() for cell in next(csv.reader([line], strict=True), [])
+                cell.strip() for cell in next(csv.reader([line], strict=True))
             )
         except csv.Error:  # an open quote, or line ends of old Macs
             header = ()

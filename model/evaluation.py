@@ -70,7 +70,7 @@ def explain(params: Params, weight_offset: float, height_offset: float) -> Expla
     """
     corners = [[0, 0], [weight_offset, 0], [0, height_offset]]
     baseline, with_weight, with_height, both = predict_proba(
-        params, np.array([*corners, [weight_offset, height_offset]], np.float64)
+        params, np.array([*corners, [weight_offset, height_offset]])
     ).tolist()
     return Explanation(
         baseline,

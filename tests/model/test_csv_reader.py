@@ -207,6 +207,12 @@ def test_a_carriage_return_counts_to_its_line(rest: bytes) -> None:
             id="longest-line",
         ),
         pytest.param(
+            "weight_lb,height_in",
+            b"\n".join([b"135,66"] * 600),
+            [[135, 66]] * 600,
+            id="many-lines",
+        ),
+        pytest.param(
             "weight_offset,height_offset",
             b"10000,-1000\n-10000,1000",
             [[10_000, -1_000], [-10_000, 1_000]],
@@ -248,3 +254,25 @@ def test_other_lines_are_left_to_be_read_one_by_one(lines: bytes) -> None:
     head = Head.parse("weight_lb,height_in,label", labelled=True)
 
     assert head.read_plain(lines) is None
+
+
+@pytest.mark.parametrize("size", [4_096, 1_000], ids=["at-once", "in-slices"])
+@pytest.mark.parametrize("quote", ["", '"'], ids=["plain", "quoted"])
+def test_the_longest_line_is_read(size: int, quote: str) -> None:
+    line = f"{quote}135{quote},66,F".ljust(4_096).encode() + b"\n"
+    chunks = [line[start : start + size] for start in range(0, len(line), size)]
+
+    table = read(HEADER, *chunks)
+
+    assert table.values.tolist() == [[135, 66]]
+
+
+@pytest.mark.parametrize("quote", ["", '"'], ids=["plain", "quoted"])
+@pytest.mark.parametrize("units", ALL_UNITS, ids=lambda units: units.columns[0])
+def test_the_limits_themselves_are_read(units: Units, quote: str) -> None:
+    rows = [*zip(*units.limits, strict=True)]
+    lines = [",".join(f"{quote}{number!r}{quote}" for number in row) for row in rows]
+
+    table = read("\n".join([",".join(units.columns), *lines]).encode(), labelled=False)
+
+    assert table.values.tolist() == [list(row) for row in rows]

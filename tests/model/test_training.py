@@ -18,7 +18,7 @@ from model import (
     predict_proba,
     train,
 )
-from model.network import LossName
+from model.network import LossName, init_params
 
 EMILY, FRANK = [-7.0, -3.0], [20.0, 2.0]
 REFERENCE_LOSSES = {"mse": brier_score_loss, "bce": log_loss}
@@ -193,6 +193,25 @@ def test_a_constant_column_gets_no_huge_weight(
     assert np.abs(params.W1).max() < 100
 
 
+def test_a_constant_column_keeps_the_weights_that_it_began_with(
+    people: Dataset,
+) -> None:
+    data = Dataset(X=people.X * [1.0, 0.0] + [0.0, 3.0], y=people.y)
+
+    params = last_params(data, TrainingConfig(epochs=20, seed=5))
+
+    began = init_params(np.random.default_rng(5), hidden_units=2)
+    assert params.W1[1].tolist() == began.W1[1].tolist()
+
+
+def test_a_spread_too_small_to_be_measured_counts_as_none(people: Dataset) -> None:
+    data = Dataset(X=people.X * [1.0, 1e-200], y=people.y)
+
+    params = last_params(data, TrainingConfig(epochs=20))
+
+    assert np.abs(params.W1).max() < 100
+
+
 def test_patience_ends_the_training(stopped: list[Epoch]) -> None:
     losses = [epoch.holdout_loss for epoch in stopped]
 
@@ -300,8 +319,10 @@ def test_numbers_that_are_not_finite_end_the_training(
 ) -> None:
     data = Dataset(X=np.array([row, row]), y=np.array([[1.0], [0.0]]))
 
-    with np.errstate(all="ignore"), pytest.raises(DivergedError, match=loss):
+    with np.errstate(all="ignore"), pytest.raises(DivergedError) as caught:
         last_params(data, TrainingConfig(loss=loss))
+
+    assert str(caught.value) == f"the {loss} loss is nan, or a weight too large"
 
 
 def test_a_holdout_that_is_not_finite_ends_the_training(people: Dataset) -> None:
