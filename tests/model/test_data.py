@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from model import ALL_UNITS, ARTICLE_PEOPLE, IMPERIAL, METRIC, OFFSETS, Dataset, Units
-from model.data import SMALLEST
+from model.data import SMALLEST, _mix
 
 UNIT_IDS = ("offsets", "imperial", "metric")
 
@@ -168,6 +168,38 @@ def test_a_point_beyond_the_ranges_is_outside(
 
     assert outside.tolist() == [is_outside]
     assert ARTICLE_PEOPLE.ranges.contain(*point) is not is_outside
+
+
+@pytest.mark.parametrize(
+    ("state", "first", "second"),
+    [(1_234_567, 6_457_827_717_110_365_317, 3_203_168_211_198_807_973)],
+)
+def test_bits_are_mixed_as_splitmix64_publishes(
+    state: int, first: int, second: int
+) -> None:
+    following = (state + 0x9E3779B97F4A7C15) % 2**64
+
+    mixed = _mix(np.array([state, following], np.uint64))
+
+    assert mixed.tolist() == [first, second]
+
+
+def test_the_side_follows_from_weight_height_and_seed_alone() -> None:
+    data, seed = crowd(200), 4
+
+    _, holdout = data.split(0.3, seed)
+
+    sides = [hash_by_hand(w, h, seed) < 0.3 for w, h in data.X.tolist()]
+    assert on_side(holdout, data) == sides
+
+
+def hash_by_hand(weight: float, height: float, seed: int) -> float:
+    """Hash a person to a number below 1, in whole numbers."""
+    mixed = seed
+    for offset in (height, weight):
+        (bits,) = struct.unpack("<Q", struct.pack("<d", offset))
+        mixed = bits ^ int(_mix(np.array([mixed], np.uint64))[0])
+    return (int(_mix(np.array([mixed], np.uint64))[0]) >> 11) / 2**53
 
 
 def test_the_same_seed_splits_the_same_way() -> None:

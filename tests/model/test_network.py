@@ -191,7 +191,7 @@ def test_backward_gives_the_gradient_worked_by_hand() -> None:
     gradient = gradient_of(Problem(HAND, HAND_X, HAND_Y), "mse")
 
     for ours, expected in zip(gradient, HAND_GRADIENT, strict=True):
-        np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-15)
+        np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-15, strict=True)
 
 
 def test_a_step_goes_against_the_gradient_worked_by_hand() -> None:

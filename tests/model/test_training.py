@@ -219,6 +219,12 @@ def test_patience_ends_the_training(stopped: list[Epoch]) -> None:
     assert len(losses) == best + 1 + 5
 
 
+def test_an_epoch_that_is_only_as_good_uses_patience_up(people: Dataset) -> None:
+    config = TrainingConfig(learning_rate=0.0, patience=3)
+
+    assert [epoch.number for epoch in train(people, config)] == [1, 2, 3, 4]
+
+
 def test_every_epoch_keeps_the_parameters_of_the_best_so_far(
     people: Dataset, stopped: list[Epoch]
 ) -> None:
