@@ -25,6 +25,7 @@ from model import (
     TrainingConfig,
     evaluate,
     load,
+    load_shipped,
     save,
     train,
 )
@@ -141,10 +142,17 @@ def test_the_shipped_file_is_the_one_of_record(shipped: bytes) -> None:
     assert hashlib.sha256(shipped).hexdigest() == SHIPPED_SHA256
 
 
-def test_a_shipped_file_that_was_changed_is_refused(tmp_path: Path) -> None:
+def test_another_hash_than_that_of_record_is_named(shipped: bytes) -> None:
+    with pytest.raises(HashError) as refusal:
+        load(shipped, "0123456789abcdef" * 4)
+
+    assert str(refusal.value) == "the SHA-256 is not 0123456789ab..."
+
+
+def test_a_changed_shipped_file_is_refused(tmp_path: Path) -> None:
     shutil.copytree(Path(model.__file__).parent, tmp_path / "model")
     shipped = tmp_path / "model" / "weights" / "article.safetensors"
-    content = shipped.read_bytes()
+    content = load_shipped()
     shipped.write_bytes(content.replace(b'epochs\\": 1000', b'epochs\\": 9000'))
 
     ended = subprocess.run(

@@ -296,6 +296,12 @@ def test_without_a_holdout_every_epoch_keeps_the_latest(people: Dataset) -> None
     assert [epoch.train_loss for epoch in epochs] == pytest.approx(expected, rel=1e-9)
 
 
+def test_one_person_at_a_time_is_measured_on_a_holdout_too(people: Dataset) -> None:
+    config = replace(ARTICLE_CONFIG, holdout=0.2, epochs=2)
+
+    assert None not in [epoch.holdout_loss for epoch in train(people, config)]
+
+
 def test_there_is_no_holdout_loss_without_a_holdout() -> None:
     *_, last = train(ARTICLE_PEOPLE, TrainingConfig(epochs=1))
 
