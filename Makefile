@@ -10,7 +10,7 @@ PYTEST ?=
 export OPENBLAS_NUM_THREADS := 1
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help serve test lint bench bench-long prove prove-short test-image lock clean
+.PHONY: help serve test lint bench bench-long prove prove-short mutants test-image lock clean
 
 help: ## show this
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -43,6 +43,9 @@ prove: $(VENV)/dev ## run every proof of docs/reliability.md and write that page
 prove-short: $(VENV)/dev ## run every proof in a short form
 	$(BIN)/python -m tests.faults.prove --short
 
+mutants: $(VENV)/mutation ## run the tests on every mutant of the code and write docs/mutants.md
+	$(BIN)/python -m tests.mutation.report
+
 test-image: $(VENV)/dev ## build the image and run it as a platform would (podman, root)
 	PATH="$(abspath $(BIN)):$$PATH" tests/container/run
 
@@ -52,12 +55,13 @@ lock: $(VENV)/dev ## resolve the dependencies anew
 	$(COMPILE) pyproject.toml --extra postgres --output-file requirements/postgres.txt
 	$(COMPILE) pyproject.toml --extra dev --output-file requirements/dev.txt
 	$(COMPILE) requirements/build.in --output-file requirements/build.txt
+	$(COMPILE) requirements/mutation.in --constraint requirements/dev.txt --output-file requirements/mutation.txt
 
 COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes \
 	--python-version 3.11 --no-header
 
 clean: ## remove what was set up, and nothing that was trained
-	rm -rf $(VENV) .venv-peers .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-peers mutants .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed"'
@@ -72,3 +76,7 @@ $(VENV)/dev: requirements/dev.txt pyproject.toml | $(VENV)/bin/python
 	$(PIP) install --require-hashes -r requirements/dev.txt
 	$(PIP) install --no-deps --no-build-isolation -e .
 	touch $@ $(VENV)/runtime
+
+$(VENV)/mutation: requirements/mutation.txt $(VENV)/dev
+	$(PIP) install --require-hashes -r requirements/mutation.txt
+	touch $@
