@@ -2,8 +2,9 @@
 
 import os
 import shutil
+import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -11,12 +12,13 @@ from typing import Final, NamedTuple
 import httpx
 import pytest
 
-from tests.server import DEADLINE_SECONDS, Server, free_port, wait_for
+from tests.app.processes import children
+from tests.server import DEADLINE_SECONDS, free_port, wait_for
 
 CONFIGURATION: Final = Path(__file__).parents[1] / "deploy" / "nginx.conf"
 _AROUND: Final = """\
 daemon off;
-master_process off;
+worker_processes 1;
 pid nginx.pid;
 error_log error.log info;
 events { worker_connections 4096; }
@@ -33,17 +35,26 @@ http {
 
 
 class Nginx(NamedTuple):
-    """An nginx of one process.
+    """An nginx.
 
     Attributes:
+        folder: Its own.
         port: Where it listens.
-        pid: Its process.
+        pid: Its process, or that of the master whose worker does all.
         client: A client of it.
     """
 
+    folder: Path
     port: int
     pid: int
     client: httpx.Client
+
+    def tell(self, ports: Sequence[int]) -> None:
+        """Let a new worker pass requests to these, and return when the old one left."""
+        old = {*children(self.pid)}
+        (self.folder / "offsetnet.conf").write_text(_configuration(self.port, ports))
+        os.kill(self.pid, signal.SIGHUP)
+        wait_for(lambda: not old & {*children(self.pid)})
 
 
 def program(name: str) -> str:
@@ -64,17 +75,14 @@ def prepare(folder: Path, configuration: str) -> list[str]:
 
 
 @contextmanager
-def nginx(folder: Path, server: Server, host: str) -> Iterator[Nginx]:
-    """Run nginx before a server, with other ports and all else as it is."""
-    port, configuration = free_port(), CONFIGURATION.read_text()
-    for shipped, here in {
-        "listen 80;": f"listen 127.0.0.1:{port};",
-        "listen [::]:80;": "",
-        "server 127.0.0.1:8000;": f"server 127.0.0.1:{server.port};",
-    }.items():
-        assert configuration.count(shipped) == 1
-        configuration = configuration.replace(shipped, here)
-    process = subprocess.Popen(prepare(folder, configuration))
+def nginx(
+    folder: Path, ports: Sequence[int], host: str, *, has_master: bool = False
+) -> Iterator[Nginx]:
+    """Run nginx before servers, with other ports and all else as it is."""
+    port = free_port()
+    command = prepare(folder, _configuration(port, ports))
+    alone = [] if has_master else ["-g", "master_process off;"]
+    process = subprocess.Popen([*command, *alone])
     client = httpx.Client(
         base_url=f"http://127.0.0.1:{port}",
         headers={"Host": host},
@@ -82,11 +90,23 @@ def nginx(folder: Path, server: Server, host: str) -> Iterator[Nginx]:
     )
     try:
         wait_for(lambda: _answers(client))
-        yield Nginx(port, process.pid, client)
+        yield Nginx(folder, port, process.pid, client)
     finally:
         client.close()
         process.terminate()
         process.wait(DEADLINE_SECONDS)
+
+
+def _configuration(port: int, ports: Sequence[int]) -> str:
+    configuration = CONFIGURATION.read_text()
+    for shipped, here in {
+        "listen 80;": f"listen 127.0.0.1:{port};",
+        "listen [::]:80;": "",
+        "server 127.0.0.1:8000;": "".join(f"server 127.0.0.1:{n};" for n in ports),
+    }.items():
+        assert configuration.count(shipped) == 1
+        configuration = configuration.replace(shipped, here)
+    return configuration
 
 
 def _answers(client: httpx.Client) -> bool:

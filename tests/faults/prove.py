@@ -87,6 +87,7 @@ PROOFS: Final = [
     ),
     Proof("Load that lasts", "soak", "--seconds 600", "--seconds 15"),
     Proof("Told to stop under load", "drain", "--stops 50", "--stops 2"),
+    Proof("Replaced one by one", "rolling", "--replacements 20", "--replacements 2"),
     Proof("Secrets that were planted", "secrets", "", "--every 29"),
     Proof("How near a wrong key was", "timing", "", "--tries 2000"),
     Proof("As documented", "contract", "--examples 700", "--examples 1"),

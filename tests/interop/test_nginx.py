@@ -49,7 +49,7 @@ def behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture(scope="module")
 def proxy(tmp_path_factory: pytest.TempPathFactory, behind: Server) -> Iterator[Nginx]:
     """The shipped configuration before it."""
-    with nginx(tmp_path_factory.mktemp("nginx"), behind, HOST) as running:
+    with nginx(tmp_path_factory.mktemp("nginx"), [behind.port], HOST) as running:
         yield running
 
 
