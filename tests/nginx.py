@@ -21,7 +21,7 @@ daemon off;
 worker_processes 1;
 pid nginx.pid;
 error_log error.log info;
-events { worker_connections 4096; }
+events { worker_connections 1000; }
 http {
     access_log off;
     client_body_temp_path body;

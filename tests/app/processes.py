@@ -1,8 +1,16 @@
 """Other processes, as Linux shows them under /proc."""
 
+import resource
 from pathlib import Path
 
 from tests.server import wait_for
+
+
+def allow_descriptors(count: int) -> None:
+    """Let this process, and those that it starts, open so many files at once."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = max(soft, min(count, hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def is_alive(pid: int) -> bool:

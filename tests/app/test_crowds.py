@@ -8,6 +8,7 @@ from typing import Final
 import pytest
 
 from tests.app.answers import EMILY
+from tests.app.processes import allow_descriptors
 from tests.app.training import ENDLESS, start
 from tests.server import Server, wait_for
 
@@ -25,6 +26,7 @@ ALL_SLOTS: Final = {200: LIMIT, 503: CLIENTS - LIMIT}
 @pytest.fixture(scope="module")
 def followed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server that trains without end."""
+    allow_descriptors(2 * CLIENTS)
     with Server(tmp_path_factory.mktemp("followed") / "data") as running:
         assert start(running, **ENDLESS) == 1
         yield running

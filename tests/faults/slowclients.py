@@ -26,6 +26,7 @@ from rich.table import Table
 
 from benchmarks.load import Latencies, Request, Usage, ask, ask_steadily
 from benchmarks.predict import EMILY
+from tests.app.processes import allow_descriptors
 from tests.faults.report import report
 from tests.server import Server, wait_for
 
@@ -216,6 +217,7 @@ def main() -> int:
         "OFFSETNET_CLIENT_STALL_SECONDS": str(options.stall),
     }
     among = kinds(options.request, options.stall)
+    allow_descriptors(2 * options.clients)
     with (
         tempfile.TemporaryDirectory(prefix="offsetnet-") as folder,
         Server(Path(folder) / "data", environment=environment) as server,
