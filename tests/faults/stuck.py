@@ -138,15 +138,17 @@ def play(server: Server, hang: Hang, seconds: float) -> Seen:
         with hang():
             begin = time.monotonic()
             until = begin + seconds
-            pool.submit(predicting.ask, "POST", "/predict", EMILY, until)
+            working = [pool.submit(predicting.ask, "POST", "/predict", EMILY, until)]
             for number in range(CLIENTS):
                 method = ("POST", "POST", "POST", "GET")[number % 4]
                 body = BRIEF if method == "POST" else None
-                pool.submit(asking.ask, method, "/train", body, until)
+                working.append(pool.submit(asking.ask, method, "/train", body, until))
             wait_for(lambda: _is_degraded(server) or _can_read(server))
             degraded = time.monotonic() - begin
             wait_for(lambda: time.monotonic() > until, seconds + 1)
         released = time.monotonic()
+    for one in working:
+        one.result()  # fails where a client was not answered at all
     wait_for(lambda: not _is_degraded(server) and _lists(server))
     recovered = time.monotonic() - released
     accepted = [
