@@ -290,7 +290,7 @@ def test_f6_keys_are_never_logged(keyed: Server) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["//train", "/%74rain/", "/train;x", "/train/", "/./train", "/models/../train"],
+    ["//train", "/%74rain", "/train;x", "/train/", "/./train", "/models/../train"],
 )
 def test_f3_a_disguised_path_reaches_nothing_without_a_key(
     keyed: Server, path: str

@@ -119,15 +119,20 @@ def test_d8_out_of_descriptors_a_server_answers_again_when_some_are_free(
     server: Server,
 ) -> None:
     pid, address = server.process.pid, ("127.0.0.1", server.port)
-    open_ = len([*Path(f"/proc/{pid}/fd").iterdir()])
+    limit = _descriptors(pid) + 5
 
-    with _limited(resource.RLIMIT_NOFILE, open_ + 5, pid):
+    with _limited(resource.RLIMIT_NOFILE, limit, pid):
         crowd = [socket.create_connection(address, 10) for _ in range(30)]
+        wait_for(lambda: _descriptors(pid) >= limit)
         for one in crowd:
             one.close()
         wait_for(lambda: _is_live(server))
 
     assert train(server, **BRIEF)["state"] == "succeeded"
+
+
+def _descriptors(pid: int) -> int:
+    return len([*Path(f"/proc/{pid}/fd").iterdir()])
 
 
 def _is_live(server: Server) -> bool:
@@ -163,7 +168,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
-def test_d13_under_a_server_a_damaged_database_stops_training_alone(
+def test_d8_d13_under_a_server_a_damaged_database_stops_training_alone(
     own: Server, damage: Callable[[bytes], bytes]
 ) -> None:
     path = own.data_dir / "offsetnet.sqlite3"

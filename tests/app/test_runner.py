@@ -116,7 +116,7 @@ def store(limited_server: Server) -> Iterator[Store]:
     opened.close()
 
 
-def test_predictions_and_training_are_taken_while_the_runner_is_gone(
+def test_d2_predictions_and_training_are_taken_while_the_runner_is_gone(
     limited: Server,
 ) -> None:
     os.kill(only_child(limited.process.pid), signal.SIGKILL)
@@ -145,10 +145,12 @@ def test_d4_a_job_that_needs_too_much_memory_fails_and_the_next_succeeds(
     query = "hidden_units=64&batch_size=1000000&epochs=1"
 
     response = limited.client.post(f"/train?{query}", content=rows, headers=CSV)
+    predictions = [limited.client.post("/predict", json=EMILY) for _ in range(100)]
     following = train(limited, **BRIEF)
 
     job = limited.wait_for_job(response.json()["id"])
     assert (job["state"], job["reason"]) == ("failed", "out-of-memory")
+    assert {answer.status_code for answer in predictions} == {200}
     assert following["state"] == "succeeded"
 
 
@@ -202,7 +204,7 @@ def test_a_job_that_cannot_be_read_fails_and_holds_no_other_up(
     assert (job["state"], job["reason"]) == ("failed", "error")
 
 
-def test_a_runner_that_lost_its_job_stops_working_on_it(
+def test_d17_a_runner_that_lost_its_job_stops_working_on_it(
     limited: Server, store: Store
 ) -> None:
     job_id = start(limited, **ENDLESS)

@@ -270,6 +270,28 @@ def test_c2_an_empty_csv_stores_no_job(client: httpx.Client) -> None:
     assert_problem(response, 422, "invalid")
 
 
+def test_c2_a_csv_of_one_person_stores_no_job(client: httpx.Client) -> None:
+    before = newest(client)
+
+    response = client.post(
+        "/train", content="weight_lb,height_in,label\n1,1,F\n", headers=CSV
+    )
+
+    assert_problem(response, 422, "single-class")
+    assert newest(client) == before
+
+
+@pytest.mark.parametrize("epochs", [1, 10_000])
+def test_c7_epochs_may_be_as_few_and_as_many_as_their_bounds(
+    client: httpx.Client, epochs: int
+) -> None:
+    body = {"examples": FOUR, "config": {"epochs": epochs}}
+
+    response = client.post("/train?dry_run=true", json=body)
+
+    assert response.status_code == 200
+
+
 def test_a_csv_without_labels_stores_no_job(client: httpx.Client) -> None:
     response = client.post("/train", content="weight_lb,height_in\n1,1\n", headers=CSV)
 
