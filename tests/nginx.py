@@ -1,6 +1,7 @@
 """A real nginx for tests, with the configuration of `deploy/`."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -68,9 +69,15 @@ def program(name: str) -> str:
 
 
 def prepare(folder: Path, configuration: str) -> list[str]:
-    """Write what nginx needs, and return its command."""
+    """Write what nginx needs, and return its command.
+
+    Even `nginx -t` binds its ports, and only root may bind 80 and 443.
+    """
+    unprivileged = re.sub(
+        r"(listen (?:\[::\]:)?)(80|443)\b", r"\g<1>\g<2>00", configuration
+    )
     (folder / "nginx.conf").write_text(_AROUND)
-    (folder / "offsetnet.conf").write_text(configuration)
+    (folder / "offsetnet.conf").write_text(unprivileged)
     return [program("nginx"), "-p", f"{folder}/", "-c", "nginx.conf", "-e", "error.log"]
 
 

@@ -16,6 +16,9 @@ from tests.faults.drain import Flight
 from tests.server import UNMEASURED, Server, wait_for
 
 TERM, INT, HUP = signal.SIGTERM, signal.SIGINT, signal.SIGHUP
+NOT_NOHUP: Final = pytest.mark.skipif(
+    signal.getsignal(HUP) is signal.SIG_IGN, reason="nohup is there to ignore it"
+)
 LASTING: Final = {"promote": "always", "config": {"epochs": 2000, "momentum": 0.5}}
 
 
@@ -25,7 +28,7 @@ LASTING: Final = {"promote": "always", "config": {"epochs": 2000, "momentum": 0.
         pytest.param([TERM, TERM], b"200", 0, id="SIGTERM twice"),
         pytest.param([INT], b"200", 0, id="SIGINT"),
         pytest.param([TERM, INT], b"", FORCED, id="SIGINT after SIGTERM"),
-        pytest.param([HUP], b"", -HUP, id="SIGHUP"),
+        pytest.param([HUP], b"", -HUP, id="SIGHUP", marks=NOT_NOHUP),
     ],
 )
 def test_d17_a_signal_loses_no_job_and_answers_or_cuts(
