@@ -13,6 +13,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from app import __version__
 from app.settings import PREFIX, Settings
 
 ROOT: Final = Path(__file__).parents[1]
@@ -84,6 +85,12 @@ def test_an_object_is_what_kubernetes_takes(name: str) -> None:
     latest = kubernetes_validate.latest_version()
 
     kubernetes_validate.validate(OBJECTS[name], latest, strict=True)
+
+
+def test_the_pods_run_this_version() -> None:
+    images = {pod["containers"][0]["image"] for pod in PODS.values()}
+
+    assert images == {f"offsetnet:{__version__}"}
 
 
 @pytest.mark.parametrize("name", PODS)
