@@ -9,7 +9,6 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
-import httpx
 import pytest
 from sqlalchemy import text, update
 
@@ -117,7 +116,7 @@ def damaged(
     )
     _ship(settings, _flipped(load_shipped()))
     running = Server(data_dir, environment=environment)
-    wait_for(lambda: _is_live(running))
+    wait_for(running.is_alive)
     yield running
     running.__exit__(None, None, None)
 
@@ -132,13 +131,6 @@ def sqlite_trainer(trainers: Callable[[str], Server]) -> Iterator[Server]:
     server = trainers("sqlite")
     yield server
     activate(server, 1)
-
-
-def _is_live(server: Server) -> bool:
-    try:
-        return server.client.get("/livez").is_success
-    except httpx.TransportError:
-        return False
 
 
 @pytest.mark.parametrize(
@@ -243,7 +235,7 @@ def unshipped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         environment={"PYTHONPATH": str(folder / "installed")},
         command=(sys.executable, "-P", "-m", "app", "serve"),
     )
-    wait_for(lambda: _is_live(running))
+    wait_for(running.is_alive)
     yield running
     running.__exit__(None, None, None)
 

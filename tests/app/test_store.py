@@ -252,7 +252,7 @@ def story(tmp_path_factory: pytest.TempPathFactory, postgresql: PostgreSQL) -> S
         environment={URL: url, "OFFSETNET_POLL_SECONDS": "0.2"},
     )
     try:
-        wait_for(lambda: _is_live(server))
+        wait_for(server.is_alive)
         away = _ask(server)
         postgresql.start()
         wait_for(lambda: server.client.get("/readyz").is_success)
@@ -279,13 +279,6 @@ def story(tmp_path_factory: pytest.TempPathFactory, postgresql: PostgreSQL) -> S
             )
     finally:
         server.__exit__(None, None, None)
-
-
-def _is_live(server: Server) -> bool:
-    try:
-        return server.client.get("/livez").is_success
-    except httpx.TransportError:
-        return False
 
 
 def _is_running(server: Server, job_id: int) -> bool:

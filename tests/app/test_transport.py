@@ -445,14 +445,15 @@ def test_b11_b12_what_is_not_http_is_refused_and_cut(
 
 def test_b12_noise_leaves_few_lines_in_the_log(tmp_path: Path) -> None:
     with Server(tmp_path / "data") as server:
-        before = len(server.log().splitlines())
+        before, began = len(server.log().splitlines()), time.monotonic()
         for _ in range(200):
             exchange(server.port, b"\x00noise\r\n\r\n")
 
         lines = server.log().splitlines()[before:]
+        tens = (time.monotonic() - began) // 10  # a busy machine takes more of them
 
     refusals = [line for line in lines if "a request of 127.0.0.1 is refused" in line]
-    assert 1 <= len(refusals) <= 2
+    assert 1 <= len(refusals) <= 2 + tens
 
 
 def test_b10_1001_requests_at_once_are_answered_in_order(server: Server) -> None:
