@@ -16,8 +16,10 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import Final, Self
 
 from rich.table import Table
@@ -33,6 +35,8 @@ PROBE_SECONDS: Final = 0.1
 LONG_SECONDS: Final = 30.0
 GOODPUT: Final = 0.9  # of the peak
 RECOVERY_SECONDS: Final = 2.0
+LIVE_SECONDS: Final = 0.05  # of the median; the clients have the processors, too
+CUT: Final = 0  # in place of a status
 PEOPLE: Final = [{"weight_offset": n % 50, "height_offset": n % 9} for n in range(1000)]
 
 
@@ -84,6 +88,7 @@ class Seen:
     peak: float = 0.0  # batches answered a second
     seconds: float = 0.0
     statuses: Counter[int] = field(default_factory=Counter)
+    turned_away: int = 0  # also before the flood and after it
     without_retry: int = 0
     unsent: int = 0  # every connection waited for an answer
     live: list[float] = field(default_factory=list)
@@ -97,22 +102,25 @@ class Seen:
 
 async def flood(port: int, seconds: float) -> Seen:
     """Measure the peak, flood, and wait until all is as before."""
-    seen = Seen(peak=await _peak(port), seconds=seconds)
+    seen = Seen(seconds=seconds)
+    seen.peak = await _peak(port, seen)
     probing = asyncio.create_task(_probe(port, seen))
     await _open_loop(port, seen)
     probing.cancel()
-    await asyncio.gather(probing, return_exceptions=True)
+    with suppress(asyncio.CancelledError):
+        await probing  # fails where a probe was not answered
     began = time.perf_counter()
     connection, answered = await Connection.open(port), 0
-    while answered < 10:
+    while answered < 10 and seen.recovery < 10 * RECOVERY_SECONDS:
         status, _ = await connection.ask(BATCH)
+        seen.turned_away += status == 503
         answered = answered + 1 if status == 200 else 0
         seen.recovery = time.perf_counter() - began
     await connection.close()
     return seen
 
 
-async def _peak(port: int) -> float:
+async def _peak(port: int, seen: Seen) -> float:
     """Return how many batches a second clients get who wait for each answer."""
     end = time.perf_counter() + PEAK_SECONDS
     answered = 0
@@ -123,6 +131,7 @@ async def _peak(port: int) -> float:
         while time.perf_counter() < end:
             status, _ = await connection.ask(BATCH)
             answered += status == 200
+            seen.turned_away += status == 503
         await connection.close()
 
     await asyncio.gather(*(client() for _ in range(CLIENTS)))
@@ -134,9 +143,14 @@ async def _open_loop(port: int, seen: Seen) -> None:
     free, number, running = list[Connection](), 0, set[asyncio.Task[None]]()
 
     async def one() -> None:
-        connection = free.pop() if free else await Connection.open(port)
-        status, is_told = await connection.ask(BATCH)
+        try:
+            connection = free.pop() if free else await Connection.open(port)
+            status, is_told = await connection.ask(BATCH)
+        except (OSError, EOFError):
+            seen.statuses[CUT] += 1
+            return
         seen.statuses[status] += 1
+        seen.turned_away += status == 503
         seen.without_retry += status == 503 and not is_told
         free.append(connection)
 
@@ -188,6 +202,8 @@ def wrong(seen: Seen) -> list[str]:
         or seen.statuses[503] > 0,
         f"{seen.without_retry} without Retry-After": not seen.without_retry,
         f"recovery took {seen.recovery:.1f} s": seen.recovery <= RECOVERY_SECONDS,
+        f"/livez took {median(seen.live):.3f} s": seen.seconds < LONG_SECONDS
+        or median(seen.live) < LIVE_SECONDS,
     }
     return [text for text, is_right in checks.items() if not is_right]
 
