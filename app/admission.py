@@ -18,7 +18,7 @@ from collections.abc import Callable
 from time import perf_counter, thread_time
 from typing import Final
 
-WAIT_SECONDS: Final = 0.02  # from a body's end to its turn
+WAIT_SECONDS: Final = 0.05  # from a body's end to its turn
 TURN_SECONDS: Final = 0.01  # of answers
 LEAST_IN_A_TURN: Final = 4
 LASTING_SECONDS: Final = 0.1
