@@ -2,11 +2,12 @@
 
 import logging
 from asyncio import Transport
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from math import inf
 from time import perf_counter
 from typing import Any, Final
 
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import (
     HttpToolsProtocol,
     RequestResponseCycle,
@@ -37,6 +38,7 @@ class SheddingProtocol(HttpToolsProtocol):
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override] # uvicorn narrows it alike
         """Begin with nothing heard."""
         super().connection_made(transport)
+        self.flow = _Flow(transport, self.pipeline)
         self._admission: Admission = self.app_state["service"].admission
         self._heard = perf_counter()
         self._is_ended, self._ignored_bytes = False, 0
@@ -140,3 +142,19 @@ class SheddingProtocol(HttpToolsProtocol):
             SheddingProtocol._quiet_until = now + LOG_SECONDS
             client = self.client[0] if self.client else "somebody"
             logger.warning("a request of %s is refused: %s", client, problem.slug)
+
+
+class _Flow(FlowControl):
+    """Takes no more from a client while what it sent ahead waits.
+
+    uvicorn's reads on for each request that is answered, and what comes with one read
+    is hundreds of requests, each of some kilobytes.
+    """
+
+    def __init__(self, transport: Transport, waiting: Sized) -> None:
+        super().__init__(transport)
+        self._waiting = waiting
+
+    def resume_reading(self) -> None:
+        if self.read_paused and not self._waiting:
+            super().resume_reading()

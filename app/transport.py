@@ -74,6 +74,8 @@ class BoundedProtocol(SheddingProtocol):
             is_large = isinstance(error.__context__, HeadTooLargeError)
             self._refuse(HEAD_TOO_LARGE if is_large else NOT_HTTP)
             return
+        except httptools.HttpParserUpgrade:  # CONNECT, or a field in two parts
+            self.cycle.keep_alive = False
         scope = self.scope
         if scope is None or "method" not in scope:
             is_alone = self.cycle is cycle and not is_of_body

@@ -1,7 +1,9 @@
 """What nobody sends by mistake: endless bodies, odd requests, and leaving halfway."""
 
 import re
+import select
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 import httpx
@@ -83,6 +85,54 @@ def test_b1_b2_b3_b4_who_sends_too_much_is_told_why(
     assert heard.startswith(b"HTTP/1.1 %d " % status)
     assert b"\r\nconnection: close\r\n" in heard.lower()
     assert b"\r\ncontent-type: application/problem+json\r\n" in heard
+
+
+def test_b10_requests_sent_far_ahead_wait_at_their_client(server: Server) -> None:
+    request, before = HEAD + LENGTH + b"\r\n" + PERSON, Usage.of(server.process.pid)
+    address, heard = ("127.0.0.1", server.port), b""
+
+    with (
+        ThreadPoolExecutor(1) as pool,
+        socket.create_connection(address, timeout=30) as connection,
+    ):
+        sent = pool.submit(connection.sendall, request * 200_000)
+        while heard.count(b"HTTP/1.1 200 ") < 1_000:
+            heard += connection.recv(65_536)
+        after = Usage.of(server.process.pid)
+        connection.shutdown(socket.SHUT_RDWR)
+
+    assert isinstance(sent.exception(), OSError)  # it was not all taken
+    assert after.rss_bytes - before.rss_bytes < 32 * MIB
+
+
+@pytest.mark.parametrize(
+    ("parts", "status"),
+    [
+        pytest.param(
+            [b"CONNECT / HTTP/1.1\r\nHost: localhost\r\n\r\n"], 405, id="tunnel"
+        ),
+        pytest.param(
+            [
+                HEAD + LENGTH + b"Connection: upgrade\r\nUpg",
+                b"rade: h2c\r\n\r\n" + PERSON,
+            ],
+            400,
+            id="offer in two parts",
+        ),
+    ],
+)
+def test_b12_who_would_speak_another_protocol_is_told_no_once(
+    server: Server, parts: list[bytes], status: int
+) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+        for part in parts:
+            connection.sendall(part)
+            select.select([connection], [], [], 0.2)  # so that it is read apart
+        heard = b"".join(iter(lambda: connection.recv(65_536), b""))
+
+    assert heard.startswith(b"HTTP/1.1 %d " % status)
+    assert heard.count(b"HTTP/1.1 ") == heard.count(b"\r\nconnection: close\r\n") == 1
+    assert "Traceback" not in server.log()
 
 
 def test_b18_who_asks_before_a_terabyte_is_not_told_to_go_on(server: Server) -> None:
