@@ -87,7 +87,7 @@ class SheddingProtocol(HttpToolsProtocol):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         """Start a request, or turn it away before anything is done for it."""
         self._running = cycle
-        if self._left < inf:
+        if self._left < inf and not self.pipeline:
             cycle.keep_alive = False
         if self._admission.is_shedding and not self._is_admitted(cycle):
             self._turn_away(cycle)

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -13,12 +14,14 @@ from tests.app.answers import EMILY
 from tests.app.processes import children, is_alive, only_child
 from tests.app.training import ENDLESS, show, start, stored_job
 from tests.faults.drain import Flight
+from tests.faults.stuck import locked
 from tests.server import UNMEASURED, Server, wait_for
 
 TERM, INT, HUP = signal.SIGTERM, signal.SIGINT, signal.SIGHUP
 NOT_NOHUP: Final = pytest.mark.skipif(
     signal.getsignal(HUP) is signal.SIG_IGN, reason="nohup is there to ignore it"
 )
+PATHS: Final = (b"/train", b"/livez")
 LASTING: Final = {"promote": "always", "config": {"epochs": 2000, "momentum": 0.5}}
 
 
@@ -50,6 +53,22 @@ def test_d17_a_signal_loses_no_job_and_answers_or_cuts(
     assert exit_status == 0 or flight.end() == answer
     assert stored_job(server, job_id) == ("queued", 0, None)
     assert "Traceback" not in server.log()
+
+
+def test_d16_what_was_sent_ahead_of_the_signal_is_answered(tmp_path: Path) -> None:
+    jobs, live = (b"GET %b HTTP/1.1\r\nHost: localhost\r\n\r\n" % p for p in PATHS)
+    with Server(tmp_path / "data", environment=UNMEASURED) as server:
+        address = ("127.0.0.1", server.port)
+        with socket.create_connection(address, timeout=30) as connection:
+            with locked(server):
+                connection.sendall(jobs + 3 * live)
+                server.client.get("/livez")  # so that the others have come
+                server.process.send_signal(TERM)
+                wait_for(lambda: "Shutting down" in server.log())
+            heard = b"".join(iter(lambda: connection.recv(65_536), b""))
+
+    assert heard.count(b"HTTP/1.1 200 ") == 4
+    assert heard.count(b"\r\nconnection: close\r\n") == 1
 
 
 def _has_ended(server: Server) -> bool:
