@@ -46,7 +46,7 @@ class Desk:
         Work whose time is over is not begun, and nothing of it is committed.
 
         Raises:
-            BusyError: Too many wait already.
+            BusyError: Too many wait already, or no thread can be started.
             LateError: The store takes too long.
         """
         until = time.monotonic() + ANSWER_SECONDS - COMMIT_SECONDS
@@ -70,8 +70,15 @@ class Desk:
         finally:
             self._waiting -= 1
         if self._started < self._threads:
-            self._started += 1
+            self._start_thread()
+
+    def _start_thread(self) -> None:
+        try:
             Thread(target=self._work, daemon=True).start()  # no exit waits for it
+        except RuntimeError as error:  # the system allows no more
+            self._places.release()
+            raise BusyError("no thread can be started") from error
+        self._started += 1
 
     def _work(self) -> None:
         while True:
