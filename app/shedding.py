@@ -89,12 +89,14 @@ class SheddingProtocol(HttpToolsProtocol):
         self._running = cycle
         if self._left < inf and not self.pipeline:
             cycle.keep_alive = False
-        if self._admission.is_shedding and not self._is_admitted(cycle):
-            self._turn_away(cycle)
-        else:
+        if not self._admission.is_shedding or self._is_admitted(cycle):
             super()._start_asgi_task(cycle, app)
+        elif not self._is_ended:
+            self._turn_away(cycle)
 
     def _is_admitted(self, cycle: RequestResponseCycle) -> bool:
+        if self._is_ended:  # it came in one read with a request turned away
+            return False
         size: int | None = len(cycle.body)
         if cycle.more_body:
             size = declared_bytes(cycle.scope["headers"])

@@ -1,6 +1,7 @@
 """More requests than can be answered."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from app.admission import (
     Admission,
 )
 from tests.app.answers import EMILY
+from tests.app.wire import chunked, exchange
 from tests.faults.overload import flood
 from tests.server import Server
 
@@ -123,3 +125,25 @@ def test_f17_a_flood_is_answered_or_turned_away_for_now(tmp_path: Path) -> None:
     assert seen.live
     assert after.status_code == 200
     assert f'sheds_total{{reason="overloaded"}} {seen.turned_away}.0' in metrics
+
+
+def test_f17_what_comes_behind_a_request_turned_away_is_no_error(
+    tmp_path: Path,
+) -> None:
+    host = b" HTTP/1.1\r\nHost: localhost\r\n"
+    large = b"POST /predict/batch" + host + b"Transfer-Encoding: chunked\r\n\r\n"
+    last = b"GET /livez" + host + b"Connection: close\r\n\r\n"
+    heard = []
+    with Server(tmp_path / "data") as server, ThreadPoolExecutor(1) as pool:
+        flooding = pool.submit(asyncio.run, flood(server.port, 2))
+
+        while not flooding.done():
+            heard.append(exchange(server.port, large + chunked(b"{}") + last))
+
+        log = server.log()
+
+    assert heard
+    for answers in heard:
+        is_turned_away = answers.startswith(b"HTTP/1.1 503 ")
+        assert answers.count(b"HTTP/1.1 ") == (1 if is_turned_away else 2)
+    assert "Traceback" not in log
