@@ -181,6 +181,8 @@ class Settings(BaseSettings):
                 _lines(getattr(self, name))
             except (OSError, UnicodeError) as error:
                 raise ValueError(f"{PREFIX}{name.upper()}: {error}") from error
+        if self.database_url_file and not self.database():  # SQLite would serve instead
+            raise ValueError(f"{PREFIX}DATABASE_URL_FILE: is empty")
         return self
 
     @property

@@ -95,6 +95,16 @@ def test_a_missing_file_of_a_secret_is_named(tmp_path: Path) -> None:
         Settings(database_url_file=tmp_path / "nothing")
 
 
+def test_an_empty_file_of_a_database_url_is_no_wish_for_sqlite(tmp_path: Path) -> None:
+    empty = tmp_path / "url"
+    empty.write_text("\n")
+
+    with pytest.raises(ValidationError, match="OFFSETNET_DATABASE_URL_FILE: is empty"):
+        Settings(database_url_file=empty)
+    url = SecretStr("postgresql://localhost/name")
+    assert Settings(database_url_file=empty, database_url=url).database()
+
+
 def test_f6_the_database_s_address_is_not_shown(
     environment: pytest.MonkeyPatch,
 ) -> None:
