@@ -122,6 +122,7 @@ class SheddingProtocol(HttpToolsProtocol):
     def _end(self) -> None:
         """Say that no more is sent; what comes is ignored until the next look."""
         self._is_ended = True
+        self.flow.resume_reading()
         if self.transport.can_write_eof():
             self.transport.write_eof()
 

@@ -14,7 +14,7 @@ import pytest
 
 from tests.app.answers import EMILY
 from tests.app.training import ENDLESS
-from tests.app.wire import exchange
+from tests.app.wire import chunk, exchange
 from tests.server import Server, wait_for
 
 IDLE: Final = 1.0
@@ -140,6 +140,20 @@ def test_b1_an_answer_before_a_long_body_ends_the_connection(server: Server) -> 
 
     assert answer.count(b"HTTP/1.1 ") == answer.count(b"HTTP/1.1 404 ") == 1
     assert answer.count(b"\r\nconnection: close\r\n") == 1
+
+
+def test_b2_a_body_that_is_too_large_is_read_on_so_that_its_answer_arrives(
+    server: Server,
+) -> None:
+    with connect(server) as connection:
+        connection.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
+        connection.sendall(chunk(b" " * 900_000))
+
+        heard = _read_all(connection)
+        wait_for(lambda: not _is_held(server, connection))
+
+        assert heard.startswith(b"HTTP/1.1 413 ")
+        assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
 
 
 def test_b1_a_short_body_for_nobody_leaves_the_connection(server: Server) -> None:
