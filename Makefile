@@ -5,8 +5,6 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 
-PYTEST ?=
-
 export OPENBLAS_NUM_THREADS := 1
 export PYTHONDONTWRITEBYTECODE :=
 
@@ -20,7 +18,7 @@ serve: $(VENV)/runtime ## set everything up and serve on http://127.0.0.1:8000
 
 test: $(VENV)/dev lint ## set everything up and run every check
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest --numprocesses 3 --dist loadfile --quiet $(PYTEST)
+	$(BIN)/coverage run -m pytest --numprocesses 3 --dist loadfile --quiet
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --include='model/*' --fail-under=100
 	$(BIN)/coverage report --include='app/*' --fail-under=95
