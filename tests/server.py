@@ -7,6 +7,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from itertools import cycle
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
@@ -17,6 +19,12 @@ from app.settings import Settings
 
 DEADLINE_SECONDS: Final = 60.0
 UNMEASURED: Final = {"COVERAGE_PROCESS_CONFIG": ""}  # coverage doubles the work
+
+_WORKER: Final = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 8
+_FIRST: Final = 10_000 + 8 * (os.getpid() % 1000)  # elsewhere in each run
+_PORTS: Final = cycle(
+    [*range(_FIRST + _WORKER, 32_000, 8), *range(10_000 + _WORKER, _FIRST, 8)]
+)
 
 T = TypeVar("T")
 
@@ -36,11 +44,15 @@ def wait_for(look: Callable[[], T | None], seconds: float = DEADLINE_SECONDS) ->
 
 
 def free_port() -> int:
-    """Return a port that nothing listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+    """Return a port that nothing listens on, and that no other test process is given.
+
+    It is none of those that the system gives to clients, which may be many at once.
+    """
+    while True:
+        port: int = next(_PORTS)
+        with socket.socket() as listener, suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return port
 
 
 class Server:

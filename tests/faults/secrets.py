@@ -135,7 +135,7 @@ def _break_database(data_dir: Path, secrets: Secrets) -> None:
     """Let every new job fail in the database, with a secret in what it says."""
     (path,) = data_dir.glob("*.sqlite3")
     error = f"SELECT RAISE(ABORT, '{secrets.new('exception')}')"
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute(
             f"CREATE TRIGGER broken BEFORE INSERT ON jobs BEGIN {error}; END"
         )
