@@ -66,8 +66,8 @@ class BoundedProtocol(SheddingProtocol):
         is_of_body = cycle is not None and cycle.more_body
         waiting_bytes = len(cycle.body) if is_of_body else 0
         self._heard, self._size = perf_counter(), len(data)
-        if not is_of_body and b"pgrade" in data:  # or the parser leaves out bodies
-            data = _UPGRADE.sub(b"ignored", data)
+        if not is_of_body and b"pgrade" in data[:MAX_HEAD_BYTES]:
+            data = _UPGRADE.sub(b"ignored", data)  # or the parser leaves out bodies
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserError as error:

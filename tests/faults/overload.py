@@ -66,6 +66,11 @@ class Connection:
         """Connect."""
         return cls(*await asyncio.open_connection("127.0.0.1", port, limit=1 << 20))
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether the server has closed it, as it may one that nobody uses."""
+        return self._reader.at_eof()
+
     async def ask(self, content: bytes) -> tuple[int, bool]:
         """Return the status, and whether the answer says when to try again."""
         self._writer.write(content)
@@ -144,6 +149,8 @@ async def _open_loop(port: int, seen: Seen) -> None:
 
     async def one() -> None:
         try:
+            while free and free[-1].is_closed:
+                await free.pop().close()
             connection = free.pop() if free else await Connection.open(port)
             status, is_told = await connection.ask(BATCH)
         except (OSError, EOFError):
