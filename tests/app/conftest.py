@@ -7,6 +7,11 @@ from typing import Any
 
 import pytest
 
+from app.claims import Claims
+from app.jobs import Jobs
+from app.settings import Settings
+from app.store import Store
+from app.versions import Versions
 from tests.app.training import SAMPLE, activate, cancel_all, train_on_csv
 from tests.databases import Databases
 from tests.server import Server
@@ -50,3 +55,21 @@ def article_job(trainer: Server) -> dict[str, Any]:
 def sample_job(trainer: Server) -> dict[str, Any]:
     """A finished job that trained on 2,000 people and left the active version."""
     return train_on_csv(trainer, SAMPLE, epochs=20, promote="never")
+
+
+@pytest.fixture
+def queue(store: Store, settings: Settings) -> Jobs:
+    """The jobs as their submitters see them, in a module's own store."""
+    return Jobs(store, settings)
+
+
+@pytest.fixture
+def claims(store: Store, settings: Settings) -> Claims:
+    """The same jobs as their owners see them."""
+    return Claims(store, settings)
+
+
+@pytest.fixture
+def versions(store: Store, settings: Settings) -> Versions:
+    """The versions in that store."""
+    return Versions(store, settings)

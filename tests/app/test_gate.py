@@ -551,12 +551,6 @@ def generation(store: Store, settings: Settings) -> int:
 
 
 @pytest.fixture
-def claims(store: Store, settings: Settings) -> Claims:
-    """The jobs as an owner sees them."""
-    return Claims(store, settings)
-
-
-@pytest.fixture
 def claim(store: Store, settings: Settings, claims: Claims) -> Claim:
     """A job that is claimed, the only one."""
     submission = Submission(

@@ -78,24 +78,6 @@ def store(settings: Settings) -> Iterator[Store]:
 
 
 @pytest.fixture
-def versions(store: Store, settings: Settings) -> Versions:
-    """The versions in the store."""
-    return Versions(store, settings)
-
-
-@pytest.fixture
-def queue(store: Store, settings: Settings) -> Jobs:
-    """The jobs as their submitters see them."""
-    return Jobs(store, settings)
-
-
-@pytest.fixture
-def claims(store: Store, settings: Settings) -> Claims:
-    """The jobs as an owner sees them."""
-    return Claims(store, settings)
-
-
-@pytest.fixture
 def claim(queue: Jobs, claims: Claims) -> Claim:
     """A job that is claimed."""
     _enqueue(queue)

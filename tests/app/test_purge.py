@@ -58,18 +58,6 @@ def store(opened: Store) -> Store:
     return opened
 
 
-@pytest.fixture
-def queue(store: Store, settings: Settings) -> Jobs:
-    """The jobs as their submitters see them, kept for a week."""
-    return Jobs(store, settings)
-
-
-@pytest.fixture
-def claims(store: Store, settings: Settings) -> Claims:
-    """The jobs as an owner sees them."""
-    return Claims(store, settings)
-
-
 def _enqueue(queue: Jobs, weight: float = 0, origin: Origin = ANYBODY) -> int:
     """Enqueue a job on the article's people and one more."""
     data = Dataset(

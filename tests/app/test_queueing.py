@@ -75,24 +75,6 @@ def store(settings: Settings) -> Iterator[Store]:
     opened.close()
 
 
-@pytest.fixture
-def queue(store: Store, settings: Settings) -> Jobs:
-    """The jobs as their submitters see them."""
-    return Jobs(store, settings)
-
-
-@pytest.fixture
-def claims(store: Store, settings: Settings) -> Claims:
-    """The jobs as their owners see them."""
-    return Claims(store, settings)
-
-
-@pytest.fixture
-def versions(store: Store, settings: Settings) -> Versions:
-    """The versions, of which there are none."""
-    return Versions(store, settings)
-
-
 def _enqueue(queue: Jobs, origin: Origin = ANYBODY) -> int:
     job_id: int = queue.enqueue(REQUEST, origin)[0]["id"]
     return job_id
