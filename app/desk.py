@@ -15,6 +15,7 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Any, Final, TypeVar
 
+from app.eager import turn
 from app.store import BusyError, LateError, in_time
 
 THREADS: Final = 4
@@ -49,6 +50,7 @@ class Desk:
             BusyError: Too many wait already, or no thread can be started.
             LateError: The store takes too long.
         """
+        await turn()  # a timeout needs a task
         until = time.monotonic() + ANSWER_SECONDS - COMMIT_SECONDS
         answer: Future[T] = Future()
         try:

@@ -12,6 +12,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from app.auth import Guard, settle_doubled
 from app.bodies import RawRequest
+from app.eager import turn
 from app.errors import answer, is_bug
 from app.metrics import Metrics
 from app.prefix import with_prefix_once
@@ -87,6 +88,7 @@ class ObservedApp(FastAPI):
                 logger.exception("this is a bug")
             response = await answer(request, error)
         if response is None:
+            await turn()  # FastAPI needs a task
             routed = with_prefix_once(scope)
             await self._route(routed, receive, _Sender(send, extra, state), came)
             return

@@ -15,6 +15,7 @@ from uvicorn.protocols.http.httptools_impl import (
 
 from app.admission import Admission
 from app.bodies import SMALL_BYTES
+from app.eager import begin
 from app.errors import OVERLOADED, Problem
 from app.wire import MAX_IGNORED_BYTES, declared_bytes, is_left_unread, refusal
 
@@ -44,6 +45,8 @@ class SheddingProtocol(HttpToolsProtocol):
         self._is_ended, self._ignored_bytes = False, 0
         self._left = inf  # when the process was told to stop
         self._running: RequestResponseCycle | None = None  # the one that was started
+        self._next: tuple[RequestResponseCycle, Any] | None = None  # to be started
+        self._is_reading = False
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Let nothing more be written for the request that is being answered.
@@ -85,14 +88,29 @@ class SheddingProtocol(HttpToolsProtocol):
             self._start_asgi_task(cycle, app)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        """Start a request, or turn it away before anything is done for it."""
+        """Start a request, or turn it away before anything is done for it.
+
+        One that is being read is started when all that came has been read.
+        """
         self._running = cycle
         if self._left < inf and not self.pipeline:
             cycle.keep_alive = False
         if not self._admission.is_shedding or self._is_admitted(cycle):
-            super()._start_asgi_task(cycle, app)
+            if self._is_reading:
+                self._next = cycle, app
+            else:
+                super()._start_asgi_task(cycle, app)
         elif not self._is_ended:
             self._turn_away(cycle)
+
+    def _start_next(self, cycle: RequestResponseCycle, app: Any) -> None:
+        """Start what has been read: a small request that is whole, at once."""
+        self._next = None
+        if cycle.more_body or len(cycle.body) > SMALL_BYTES:
+            super()._start_asgi_task(cycle, app)
+        elif (task := begin(cycle.run_asgi(app), self.loop)) is not None:
+            task.add_done_callback(self.tasks.discard)
+            self.tasks.add(task)
 
     def _is_admitted(self, cycle: RequestResponseCycle) -> bool:
         if self._is_ended:  # it came in one read with a request turned away

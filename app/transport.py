@@ -66,29 +66,38 @@ class BoundedProtocol(SheddingProtocol):
         is_of_body = cycle is not None and cycle.more_body
         waiting_bytes = len(cycle.body) if is_of_body else 0
         self._heard, self._size = perf_counter(), len(data)
-        if not is_of_body and b"pgrade" in data[:MAX_HEAD_BYTES]:
-            data = _UPGRADE.sub(b"ignored", data)  # or the parser leaves out bodies
-        try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserError as error:
-            is_large = isinstance(error.__context__, HeadTooLargeError)
-            self._refuse(HEAD_TOO_LARGE if is_large else NOT_HTTP)
-            return
-        except httptools.HttpParserUpgrade:  # CONNECT, or a field in two parts
-            self.cycle.keep_alive = False
+        problem = self._read(data, is_of_body=is_of_body)
+        if self._next is not None:
+            self._start_next(*self._next)
         scope = self.scope
-        if scope is None or "method" not in scope:
+        if problem is not None:
+            self._refuse(problem)
+        elif scope is None or "method" not in scope:
             is_alone = self.cycle is cycle and not is_of_body
             self._count_head(is_new=scope is not before, is_alone=is_alone)
         elif self.cycle is not cycle:  # a head has ended
-            state = scope["state"]
-            state["came"] = self._began = self._heard
-            state["cycle"] = self.cycle
+            self._began = self._heard
             self._head_bytes = self._body_bytes = self._overhead = 0
         elif is_of_body:
             self._count_body(len(cycle.body) - waiting_bytes)
         else:
             self._heard = heard  # empty lines between requests
+
+    def _read(self, data: bytes, *, is_of_body: bool) -> Problem | None:
+        """Let the parser call the methods `on_...`; return what is wrong."""
+        if not is_of_body and b"pgrade" in data[:MAX_HEAD_BYTES]:
+            data = _UPGRADE.sub(b"ignored", data)  # or the parser leaves out bodies
+        self._is_reading = True
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserError as error:
+            is_large = isinstance(error.__context__, HeadTooLargeError)
+            return HEAD_TOO_LARGE if is_large else NOT_HTTP
+        except httptools.HttpParserUpgrade:  # CONNECT, or a field in two parts
+            self.cycle.keep_alive = False
+        finally:
+            self._is_reading = False
+        return None
 
     def on_headers_complete(self) -> None:
         """Start a request whose head is within its bounds.
@@ -101,6 +110,8 @@ class BoundedProtocol(SheddingProtocol):
         if self._head_bytes + self._size > MAX_HEAD_BYTES < self._known_head_bytes():
             raise HeadTooLargeError
         HttpToolsProtocol.on_headers_complete(self)  # `super()` is slower
+        state = self.scope["state"]
+        state["came"], state["cycle"] = self._heard, self.cycle
 
     def _known_head_bytes(self) -> int:
         fields = sum(len(name) + len(value) + 4 for name, value in self.headers)

@@ -1,0 +1,56 @@
+"""Tasks that begin at once: what waits for nothing needs no turn of the event loop.
+
+Python has that from 3.12 on (`asyncio.eager_task_factory`). Here a coroutine's first
+steps belong to no task, so whoever works with the current task, as `asyncio.timeout`
+does, first awaits `turn()`.
+"""
+
+import asyncio
+from collections.abc import Coroutine, Generator
+from types import coroutine
+from typing import Any
+
+
+def begin(
+    work: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop
+) -> asyncio.Task[None] | None:
+    """Do what can be done now; return a task for the rest, None where nothing is left.
+
+    Raises:
+        Exception: The work failed before it waited.
+    """
+    try:
+        awaited = work.send(None)
+    except StopIteration:
+        return None
+    return loop.create_task(_Rest(work, awaited))
+
+
+@coroutine
+def turn() -> Generator[None, None, None]:
+    """Go on in a task, when it is its turn."""
+    yield
+
+
+class _Rest(Coroutine[Any, Any, None]):
+    """Work that has begun, as a coroutine that begins by waiting as the work does."""
+
+    def __init__(self, work: Coroutine[Any, Any, None], awaited: object) -> None:
+        self._work, self._awaited = work, [awaited]
+
+    def send(self, value: object) -> object:
+        """Tell what is awaited; from the second time on by going on."""
+        return self._awaited.pop() if self._awaited else self._work.send(value)
+
+    def throw(self, *error: Any) -> object:
+        """Let an error, such as a cancellation, reach the work wherever it is."""
+        self._awaited.clear()
+        return self._work.throw(*error)
+
+    def close(self) -> None:
+        """End the work where it is."""
+        self._work.close()
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        """Wait for the work; a task does so by sending."""
+        return self._work.__await__()
