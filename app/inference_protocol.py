@@ -111,9 +111,7 @@ def read_v1(body: bytes) -> Floats:
         return _bounded(_from_json(instances, shape, name="instances"), "instances")
     written = shape_of(to_json(instances[0]))
     people = written.batch.validate_python({"instances": instances})["instances"]
-    columns = written.units.columns
-    values = [[person[column] for column in columns] for person in people]
-    return written.units.to_offsets(np.array(values))
+    return written.units.offsets_of_all(people)
 
 
 def write(inference: Inference, version: int, P: Floats) -> tuple[bytes, int | None]:

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
-import numpy as np
 from pydantic_core import to_json
 
 from app.metrics import Metrics
@@ -60,10 +59,9 @@ def predict_batch(model: ServedModel, body: bytes, metrics: Metrics) -> bytes:
     """
     shape = shape_of(body)
     instances = shape.batch.validate_json(body)["instances"]
-    columns = shape.units.columns
-    values = [[person[column] for column in columns] for person in instances]
-    X = shape.units.to_offsets(np.array(values))
-    predictions = answers(model.artifact, X, metrics)
+    predictions = answers(
+        model.artifact, shape.units.offsets_of_all(instances), metrics
+    )
     return to_json({"predictions": predictions, "model_version": model.version})
 
 
@@ -93,12 +91,11 @@ def csv_lines(
     order = [table.units.columns.index(name) for name in table.header]
     for start in range(0, len(table.values), MAX_INSTANCES):
         values = table.values[start : start + MAX_INSTANCES]
-        people = values[:, order].tolist()
-        for numbers, answer in zip(people, ask(values), strict=True):
-            cells = [repr(number).removesuffix(".0") for number in numbers]
-            cells += [repr(answer["probability"]), answer["label"]]
-            cells += [str(answer["extrapolating"]).lower()]
-            yield ",".join(cells) + "\n"
+        pairs = "\n".join([f"{a!r},{b!r}," for a, b in values[:, order].tolist()])
+        people = pairs.replace(".0,", ",").split("\n")
+        for person, answer in zip(people, ask(values), strict=True):
+            is_outside = "true" if answer["extrapolating"] else "false"
+            yield f"{person}{answer['probability']!r},{answer['label']},{is_outside}\n"
 
 
 def answers_in(

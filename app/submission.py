@@ -57,9 +57,8 @@ def from_csv(table: Table, query: TrainQuery) -> Submission:
 
 
 def _to_dataset(examples: Sequence[Mapping[str, Any]], units: Units) -> Dataset:
-    values = [[example[column] for column in units.columns] for example in examples]
     y = np.array([[LABELS.index(example["label"])] for example in examples], np.float64)
-    return Dataset(X=units.to_offsets(np.array(values)), y=y)
+    return Dataset(X=units.offsets_of_all(examples), y=y)
 
 
 def _submit(

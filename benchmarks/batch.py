@@ -27,7 +27,15 @@ from rich.table import Table
 
 from app.schemas import SHAPES
 from benchmarks.load import Request, measure
-from model import LABEL_THRESHOLD, LABELS, Floats, load, load_shipped, predict_proba
+from model import (
+    LABEL_THRESHOLD,
+    LABELS,
+    OFFSETS,
+    Floats,
+    load,
+    load_shipped,
+    predict_proba,
+)
 from tests.server import Server
 
 ROUNDS: Final = 20
@@ -40,10 +48,9 @@ PEOPLE: Final = np.random.default_rng(0).normal(0.0, [20.0, 4.0], (ROWS, 2)).rou
 def least_json(body: bytes) -> bytes:
     """Answer a batch in three steps."""
     instances = SHAPES[0].batch.validator.validate_json(body)["instances"]
-    values = [(one["weight_offset"], one["height_offset"]) for one in instances]
     answers = [
         {"probability": p, "label": LABELS[p >= LABEL_THRESHOLD], "extrapolating": out}
-        for p, out in _forward(np.array(values))
+        for p, out in _forward(OFFSETS.offsets_of_all(instances))
     ]
     return to_json({"predictions": answers, "model_version": 1})
 

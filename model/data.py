@@ -5,10 +5,12 @@ Letters: X (N, 2) holds offsets (weight - 135 lb, height - 66 in), y (N, 1) hold
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final, NamedTuple, Self
+from itertools import chain
+from operator import itemgetter
+from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +49,12 @@ class Units(NamedTuple):
             person[weight] / w_size - w_origin + 0.0,
             person[height] / h_size - h_origin + 0.0,
         )
+
+    def offsets_of_all(self, people: Collection[Mapping[str, Any]]) -> Floats:
+        """Return the offsets of N people, shape (N, 2), from values by column."""
+        numbers = chain.from_iterable(map(itemgetter(*self.columns), people))
+        values = np.fromiter(numbers, np.float64, len(self.columns) * len(people))
+        return self.to_offsets(values.reshape(-1, len(self.columns)))
 
     @property
     def limits(self) -> tuple[tuple[float, float], tuple[float, float]]:

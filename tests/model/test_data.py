@@ -2,6 +2,7 @@
 
 import hashlib
 import struct
+from typing import Any
 
 import numpy as np
 import pytest
@@ -49,10 +50,14 @@ def test_values_become_offsets(
     units: Units, values: list[float], offsets: list[float]
 ) -> None:
     X = units.to_offsets(np.array([values]))
-    one = units.offsets_of(dict(zip(units.columns, values, strict=True)))
+    person: dict[str, Any] = {
+        "label": "F",
+        **dict(zip(units.columns, values, strict=True)),
+    }
 
     np.testing.assert_allclose(X, [offsets], rtol=0, atol=1e-12)
-    assert one == tuple(X[0])
+    assert units.offsets_of(person) == tuple(X[0])
+    assert units.offsets_of_all([person, person]).tolist() == [*X.tolist()] * 2
 
 
 @pytest.mark.parametrize(
