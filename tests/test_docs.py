@@ -1,46 +1,166 @@
-"""The pages name all that there is."""
+"""The pages name all that there is, and nothing that there is not."""
 
+import importlib
 import json
+import pkgutil
 import re
+import tomllib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from types import ModuleType
+from typing import Any, Final
 
 import pytest
-from fastapi.routing import APIRoute
 
+import app
+import model
+from app import page
 from app.api import ROUTES
 from app.inference import ROUTES as PROTOCOL_ROUTES
+from app.routing import names
 from app.settings import PREFIX, Settings
+from app.training_settings import ConfigChanges
 from benchmarks import report
-from tests import documents
+from model import ARTICLE_CONFIG, TrainingConfig
+from tests import documents, pages
 from tests.documents import DOCS
+from tests.pages import ROOT
 
-ROOT: Final = Path(__file__).parents[1]
-README: Final = (ROOT / "README.md").read_text()
-INTEROP: Final = (ROOT / "docs" / "interop.md").read_text()
+PAGES: Final = {pages.name(page): page.read_text() for page in pages.pages()}
+README: Final = PAGES["README.md"]
+ARCHITECTURE: Final = PAGES["docs/architecture.md"]
+NOW: Final = {name: text for name, text in PAGES.items() if name != "CHANGELOG.md"}
+OWN: Final = [(m, p) for m, p in names([*ROUTES, *page.ROUTES]) if p != "/static"]
+PROTOCOLS: Final = [
+    (method, path.replace("offsetnet", "{name}"))
+    for method, path in names(PROTOCOL_ROUTES)
+]
+MODULES: Final = [
+    importlib.import_module(f"{package.__name__}.{module.name}")
+    for package in (app, model)
+    for module in pkgutil.iter_modules(package.__path__)
+    if module.name != "__main__"
+]
+LAYERS: Final = [  # of each package, as they are drawn
+    [{*re.findall(r"\w+", layer)} for layer in lines.split("->")]
+    for lines in re.findall(r"(?ms)^(?:model|app):(.*?)(?=^\w|^```)", ARCHITECTURE)
+]
 
 
-@pytest.mark.parametrize(
-    "path", sorted({route.path for route in ROUTES if isinstance(route, APIRoute)})
-)
-def test_readme_names_the_route(path: str) -> None:
-    assert f"{path}`" in README
+def rows(content: str) -> list[list[str]]:
+    """Return the cells of each row of a page's tables."""
+    lines = re.findall(r"^\| (.*) \|$", content, re.MULTILINE)
+    return [line.split(" | ") for line in lines]
 
 
-@pytest.mark.parametrize(
-    "path",
-    sorted({route.path for route in PROTOCOL_ROUTES if isinstance(route, APIRoute)}),
-)
-def test_the_page_of_standard_clients_names_the_route(path: str) -> None:
-    is_literal = path == "/v1/models/offsetnet"
-    pattern = path if is_literal else path.replace("offsetnet", "{name}")
+def value(cell: str) -> Any:
+    """Return what a cell says, up to a semicolon, as JSON has it or as a string."""
+    said = cell.partition(";")[0].strip("` ")
+    try:
+        return json.loads(said)
+    except json.JSONDecodeError:
+        return None if said == "none" else said
 
-    assert f" {pattern}`" in INTEROP
+
+@pytest.mark.parametrize(("method", "path"), OWN)
+def test_readme_names_the_route(method: str, path: str) -> None:
+    assert f"`{method} {path}`" in README
+
+
+@pytest.mark.parametrize(("method", "path"), PROTOCOLS)
+def test_the_page_of_standard_clients_names_the_route(method: str, path: str) -> None:
+    content = PAGES["docs/interop.md"].replace("/models/offsetnet", "/models/{name}")
+
+    assert f"`{method} {path}`" in content
+
+
+@pytest.mark.parametrize("name", NOW)
+def test_a_page_names_routes_that_there_are(name: str) -> None:
+    known = {*OWN, *PROTOCOLS, *names(PROTOCOL_ROUTES)}
+
+    named = re.findall(r"`(GET|POST|PUT|DELETE) (/[^`? ]*)", NOW[name])
+
+    assert {*named} <= known
 
 
 @pytest.mark.parametrize("name", sorted(Settings.model_fields))
-def test_readme_names_the_setting(name: str) -> None:
-    assert f"`{PREFIX}{name.upper()}`" in README
+def test_readme_has_the_setting_with_its_default(name: str) -> None:
+    default = Settings.model_fields[name].default
+    default = str(default) if isinstance(default, Path) else default
+
+    said = [row[1] for row in rows(README) if f"`{PREFIX}{name.upper()}`" in row[0]]
+
+    assert [value(cell) for cell in said] == [None if default == () else default]
+
+
+@pytest.mark.parametrize("name", NOW)
+def test_a_page_names_settings_that_there_are(name: str) -> None:
+    known = {PREFIX + field.upper() for field in Settings.model_fields}
+
+    named = re.findall(rf"{PREFIX}[A-Z_]*[A-Z](?![A-Z_])", NOW[name])
+
+    assert {*named} <= known
+
+
+@pytest.mark.parametrize("name", ConfigChanges.model_fields)
+def test_readme_has_the_training_setting_with_its_defaults(name: str) -> None:
+    wide = [row for row in rows(README) if len(row) == 4]
+
+    ((_, _, data, article),) = [row for row in wide if f"`{name}`" in row[0]]
+
+    assert value(data) == getattr(TrainingConfig(), name)
+    assert value(article) == getattr(ARTICLE_CONFIG, name)
+
+
+@pytest.mark.parametrize("name", NOW)
+def test_a_page_names_files_that_there_are(name: str) -> None:
+    folders = "app|benchmarks|deploy|docs|model|requirements|tests"
+    named = re.findall(rf"`((?:{folders})/[\w./-]*)`", NOW[name])
+
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+def test_the_architecture_s_layers_are_those_that_are_checked() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+    checked = [
+        [{*re.findall(r"\.(\w+)", layer)} for layer in contract["layers"]]
+        for contract in project["tool"]["importlinter"]["contracts"]
+        if contract["type"] == "layers"
+    ]
+
+    assert checked == LAYERS
+
+
+def test_every_module_has_its_layer() -> None:
+    placed = {name for layers in LAYERS for layer in layers for name in layer}
+
+    assert {module.__name__.partition(".")[2] for module in MODULES} <= placed
+
+
+def test_the_architecture_names_what_modules_have() -> None:
+    code = " ".join(re.findall(r"`([^`\n]+)`", pages.prose(ARCHITECTURE)))
+    every = "|".join(module.__name__.partition(".")[2] for module in MODULES)
+
+    named = set(re.findall(rf"(?<![\w./])((?:{every})(?:\.[a-zA-Z_]\w*)+)", code))
+
+    assert len(named) > 20
+    assert [path for path in named if not any(map(_names(path), MODULES))] == []
+
+
+def _names(path: str) -> Callable[[ModuleType], bool]:
+    """Return what tells whether a path, as `store.Store.read`, is of a module."""
+    first, _, rest = path.partition(".")
+
+    def is_of(module: ModuleType) -> bool:
+        if module.__name__.partition(".")[2] != first:
+            return False
+        found: Any = module
+        for part in rest.split("."):
+            found = getattr(found, part, None)
+        return found is not None
+
+    return is_of
 
 
 @pytest.mark.parametrize(
@@ -65,8 +185,8 @@ def test_the_api_s_documents_are_those_of_the_program() -> None:
     spec = documents.document()
 
     assert json.loads((DOCS / "openapi.json").read_text()) == spec
-    assert (DOCS / "api.md").read_text() == documents.page(spec)
+    assert PAGES["docs/api.md"] == documents.page(spec)
 
 
 def test_the_page_of_cases_names_the_tests_that_there_are() -> None:
-    assert (DOCS / "cases.md").read_text() == documents.cases_page()
+    assert PAGES["docs/cases.md"] == documents.cases_page()
