@@ -1,4 +1,4 @@
-"""Write docs/openapi.json, docs/api.md from it, and docs/cases.md.
+"""Write docs/openapi.json, docs/api.md from it, docs/cli.md and docs/cases.md.
 
 Usage: python -m tests.documents
 """
@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from app.main import create_app
 from app.settings import Settings
+from tests import cli_page
 from tests.faults import cases
 
 DOCS: Final = Path(__file__).parents[1] / "docs"
@@ -155,6 +156,7 @@ def main() -> None:
     spec = document()
     (DOCS / "openapi.json").write_text(json.dumps(spec, indent=1) + "\n")
     (DOCS / "api.md").write_text(page(spec))
+    (DOCS / "cli.md").write_text(cli_page.page())
     (DOCS / "cases.md").write_text(cases_page())
 
 

@@ -11,18 +11,20 @@ from types import ModuleType
 from typing import Any, Final
 
 import pytest
+from typer.testing import CliRunner
 
 import app
 import model
 from app import page
 from app.api import ROUTES
+from app.cli import cli
 from app.inference import ROUTES as PROTOCOL_ROUTES
 from app.routing import names
 from app.settings import PREFIX, Settings
 from app.training_settings import ConfigChanges
 from benchmarks import report
 from model import ARTICLE_CONFIG, TrainingConfig
-from tests import documents, pages
+from tests import cli_page, documents, pages
 from tests.documents import DOCS
 from tests.pages import ROOT
 
@@ -112,6 +114,18 @@ def test_readme_has_the_training_setting_with_its_defaults(name: str) -> None:
     assert value(article) == getattr(ARTICLE_CONFIG, name)
 
 
+@pytest.mark.parametrize("command", cli_page.commands())
+def test_the_page_of_the_command_line_has_every_option(command: str) -> None:
+    wide = CliRunner(env={"COLUMNS": "200", "TERMINAL_WIDTH": "200"})
+    result = wide.invoke(cli, [*command.split()[1:], "--help"], prog_name="offsetnet")
+    shown = {*re.findall(r"^│ +(--[a-z-]+)", result.stdout, re.MULTILINE)}
+
+    section = PAGES["docs/cli.md"].partition(f"## {command}\n")[2].partition("## ")[0]
+
+    listed = {*re.findall(r"^\| `(--[a-z-]+)", section, re.MULTILINE)}
+    assert shown == listed | {"--help"}
+
+
 @pytest.mark.parametrize("name", NOW)
 def test_a_page_names_files_that_there_are(name: str) -> None:
     folders = "app|benchmarks|deploy|docs|model|requirements|tests"
@@ -186,6 +200,10 @@ def test_the_api_s_documents_are_those_of_the_program() -> None:
 
     assert json.loads((DOCS / "openapi.json").read_text()) == spec
     assert PAGES["docs/api.md"] == documents.page(spec)
+
+
+def test_the_page_of_the_command_line_is_that_of_the_program() -> None:
+    assert PAGES["docs/cli.md"] == cli_page.page()
 
 
 def test_the_page_of_cases_names_the_tests_that_there_are() -> None:
