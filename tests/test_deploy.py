@@ -22,6 +22,7 @@ from tests.server import Server
 
 ROOT: Final = Path(__file__).parents[1]
 README: Final = (ROOT / "README.md").read_text()
+OPERATIONS: Final = (ROOT / "docs" / "operations.md").read_text()
 DASHBOARD: Final = json.loads((ROOT / "deploy" / "grafana.json").read_text())
 RULES: Final = yaml.safe_load((ROOT / "deploy" / "alerts.yaml").read_text())
 PANELS: Final[dict[str, Any]] = {panel["title"]: panel for panel in DASHBOARD["panels"]}
@@ -109,6 +110,13 @@ def test_an_alert_says_what_is_wrong(name: str) -> None:
     assert all(
         re.search(rf"\b{label}\b", rule["expr"]) for label in used - {"instance"}
     )
+
+
+@pytest.mark.parametrize("name", ALERTS)
+def test_the_page_for_operators_says_what_to_do_about_an_alert(name: str) -> None:
+    rows = re.findall(r"^\|[^|]+\|([^|]*)\|[^|]{20,}\|$", OPERATIONS, re.MULTILINE)
+
+    assert any(f"`{name}`" in alerts for alerts in rows)
 
 
 def test_readme_names_every_metric(server: Server) -> None:

@@ -18,6 +18,7 @@ import model
 from app import page
 from app.api import ROUTES
 from app.cli import cli
+from app.errors import BY_SLUG, SHEDS
 from app.inference import ROUTES as PROTOCOL_ROUTES
 from app.routing import names
 from app.settings import PREFIX, Settings
@@ -30,6 +31,7 @@ from tests.pages import ROOT
 
 PAGES: Final = {pages.name(page): page.read_text() for page in pages.pages()}
 README: Final = PAGES["README.md"]
+OPERATIONS: Final = PAGES["docs/operations.md"]
 ARCHITECTURE: Final = PAGES["docs/architecture.md"]
 NOW: Final = {name: text for name, text in PAGES.items() if name != "CHANGELOG.md"}
 OWN: Final = [(m, p) for m, p in names([*ROUTES, *page.ROUTES]) if p != "/static"]
@@ -124,6 +126,13 @@ def test_the_page_of_the_command_line_has_every_option(command: str) -> None:
 
     listed = {*re.findall(r"^\| `(--[a-z-]+)", section, re.MULTILINE)}
     assert shown == listed | {"--help"}
+
+
+@pytest.mark.parametrize("reason", SHEDS)
+def test_the_page_for_operators_says_what_to_do_about_a_refusal(reason: str) -> None:
+    status = BY_SLUG[reason].status
+
+    assert re.search(rf"^\|[^|]*\b{status} `{reason}`", OPERATIONS, re.MULTILINE)
 
 
 @pytest.mark.parametrize("name", NOW)
