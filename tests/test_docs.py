@@ -143,6 +143,16 @@ def test_a_page_names_files_that_there_are(name: str) -> None:
     assert [path for path in named if not (ROOT / path).exists()] == []
 
 
+def test_every_dependency_has_its_reason() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = sum(project["optional-dependencies"].values(), project["dependencies"])
+    reasons = PAGES["docs/decisions.md"].partition("\n## Dependencies\n")[2]
+
+    named = {name for row in rows(reasons) for name in re.findall(r"[\w-]+", row[0])}
+
+    assert {re.split(r"[\[>]", one)[0] for one in wanted} <= named
+
+
 def test_the_architecture_s_layers_are_those_that_are_checked() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
