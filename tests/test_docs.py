@@ -1,20 +1,14 @@
 """The pages name all that there is, and nothing that there is not."""
 
-import importlib
 import json
-import pkgutil
 import re
 import tomllib
-from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Final
 
 import pytest
 from typer.testing import CliRunner
 
-import app
-import model
 from app import page
 from app.api import ROUTES
 from app.cli import cli
@@ -32,22 +26,11 @@ from tests.pages import ROOT
 PAGES: Final = {pages.name(page): page.read_text() for page in pages.pages()}
 README: Final = PAGES["README.md"]
 OPERATIONS: Final = PAGES["docs/operations.md"]
-ARCHITECTURE: Final = PAGES["docs/architecture.md"]
 NOW: Final = {name: text for name, text in PAGES.items() if name != "CHANGELOG.md"}
 OWN: Final = [(m, p) for m, p in names([*ROUTES, *page.ROUTES]) if p != "/static"]
 PROTOCOLS: Final = [
     (method, path.replace("offsetnet", "{name}"))
     for method, path in names(PROTOCOL_ROUTES)
-]
-MODULES: Final = [
-    importlib.import_module(f"{package.__name__}.{module.name}")
-    for package in (app, model)
-    for module in pkgutil.iter_modules(package.__path__)
-    if module.name != "__main__"
-]
-LAYERS: Final = [  # of each package, as they are drawn
-    [{*re.findall(r"\w+", layer)} for layer in lines.split("->")]
-    for lines in re.findall(r"(?ms)^(?:model|app):(.*?)(?=^\w|^```)", ARCHITECTURE)
 ]
 
 
@@ -151,49 +134,6 @@ def test_every_dependency_has_its_reason() -> None:
     named = {name for row in rows(reasons) for name in re.findall(r"[\w-]+", row[0])}
 
     assert {re.split(r"[\[>]", one)[0] for one in wanted} <= named
-
-
-def test_the_architecture_s_layers_are_those_that_are_checked() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-
-    checked = [
-        [{*re.findall(r"\.(\w+)", layer)} for layer in contract["layers"]]
-        for contract in project["tool"]["importlinter"]["contracts"]
-        if contract["type"] == "layers"
-    ]
-
-    assert checked == LAYERS
-
-
-def test_every_module_has_its_layer() -> None:
-    placed = {name for layers in LAYERS for layer in layers for name in layer}
-
-    assert {module.__name__.partition(".")[2] for module in MODULES} <= placed
-
-
-def test_the_architecture_names_what_modules_have() -> None:
-    code = " ".join(re.findall(r"`([^`\n]+)`", pages.prose(ARCHITECTURE)))
-    every = "|".join(module.__name__.partition(".")[2] for module in MODULES)
-
-    named = set(re.findall(rf"(?<![\w./])((?:{every})(?:\.[a-zA-Z_]\w*)+)", code))
-
-    assert len(named) > 20
-    assert [path for path in named if not any(map(_names(path), MODULES))] == []
-
-
-def _names(path: str) -> Callable[[ModuleType], bool]:
-    """Return what tells whether a path, as `store.Store.read`, is of a module."""
-    first, _, rest = path.partition(".")
-
-    def is_of(module: ModuleType) -> bool:
-        if module.__name__.partition(".")[2] != first:
-            return False
-        found: Any = module
-        for part in rest.split("."):
-            found = getattr(found, part, None)
-        return found is not None
-
-    return is_of
 
 
 @pytest.mark.parametrize(
