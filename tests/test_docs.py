@@ -111,6 +111,13 @@ def test_the_page_of_the_command_line_has_every_option(command: str) -> None:
     assert shown == listed | {"--help"}
 
 
+def test_readme_names_every_target_of_make() -> None:
+    found = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+    assert found
+    assert {*found[1].split()} == {*re.findall(r"`make ([\w-]+)`", README)}
+
+
 @pytest.mark.parametrize("reason", SHEDS)
 def test_the_page_for_operators_says_what_to_do_about_a_refusal(reason: str) -> None:
     status = BY_SLUG[reason].status
