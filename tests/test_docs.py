@@ -1,5 +1,6 @@
 """The pages name all that there is, and nothing that there is not."""
 
+import importlib.util
 import json
 import re
 import tomllib
@@ -131,6 +132,24 @@ def test_a_page_names_files_that_there_are(name: str) -> None:
     named = re.findall(rf"`((?:{folders})/[\w./-]*)`", NOW[name])
 
     assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+@pytest.mark.parametrize("name", NOW)
+def test_a_page_names_programs_that_there_are(name: str) -> None:
+    named = set(re.findall(r"python -m ((?:app|benchmarks|tests)[.\w]*)", NOW[name]))
+
+    missing = [one for one in named if importlib.util.find_spec(one) is None]
+
+    assert missing == []
+
+
+@pytest.mark.parametrize("name", NOW)
+def test_a_page_names_options_that_there_are(name: str) -> None:
+    named = re.findall(r"`offsetnet ([a-z ]+?) (--[a-z-]+)[^`]*`", NOW[name])
+
+    for command, option in named:
+        known = PAGES["docs/cli.md"].partition(f"## offsetnet {command}\n")[2]
+        assert re.search(rf"{option}(?![a-z-])", known.partition("## ")[0]), command
 
 
 def test_every_dependency_has_its_reason() -> None:
