@@ -12,12 +12,13 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Final
 
-from sqlalchemy import URL, Connection, insert, inspect, make_url, select, update
+from sqlalchemy import URL, Connection, make_url, update
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from app.engines import local, remote
 from app.settings import Settings
-from app.tables import SCHEMA_VERSION, metadata, schema
+from app.tables import schema
+from app.upgrades import STEPS, SchemaError, Steps, bring_up_to_date
 
 _until: Final = ContextVar("until", default=math.inf)  # by the monotonic clock
 
@@ -55,12 +56,13 @@ class Store:
         is_remote: Whether it is a server, which may be away for a while.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        """Keep where it is; it is opened by `prepare`.
+    def __init__(self, settings: Settings, steps: Steps = STEPS) -> None:
+        """Keep where it is, and how it is upgraded; it is opened by `prepare`.
 
         Raises:
             StoreError: The URL names no database that can be used.
         """
+        self._steps = steps
         self._data_dir = settings.data_dir
         self._url = _url(settings)
         self._is_prepared = False
@@ -72,10 +74,12 @@ class Store:
             raise StoreError(message) from error
 
     def prepare(self) -> None:
-        """Create the folder and the tables where they are missing; once is enough.
+        """Create folder and tables where there are none, and upgrade older ones.
+
+        Once is enough.
 
         Raises:
-            StoreError: It is not ours, or cannot be read or written.
+            StoreError: It is not ours, or cannot be read, written or upgraded.
             DBAPIError: A database server does not answer.
         """
         if self._is_prepared:
@@ -83,13 +87,11 @@ class Store:
         try:
             self._data_dir.mkdir(parents=True, exist_ok=True)
             with self.write() as connection:
-                found = set(inspect(connection).get_table_names())
-                if not metadata.tables.keys() <= found:
-                    self._check_owner(found)
-                    metadata.create_all(connection)
-                self._check_schema(connection)
+                bring_up_to_date(connection, self._steps)
                 if not self.is_remote:  # which may be made writable meanwhile
                     connection.execute(_NOTHING)
+        except SchemaError as error:
+            raise StoreError(str(error)) from error
         except OSError as error:
             message = f"cannot use {self._data_dir}: {error.strerror}"
             raise StoreError(message) from error
@@ -127,24 +129,6 @@ class Store:
     def close(self) -> None:
         """Close every connection."""
         self._engine.dispose()
-
-    @staticmethod
-    def _check_owner(found: set[str]) -> None:
-        taken = sorted(found & metadata.tables.keys())
-        if taken and schema.name not in found:
-            raise StoreError(
-                f"the database has tables of another program: {', '.join(taken)}"
-            )
-
-    def _check_schema(self, connection: Connection) -> None:
-        found = connection.scalar(select(schema.c.version))
-        if found is None:
-            connection.execute(insert(schema).values(version=SCHEMA_VERSION))
-        elif found != SCHEMA_VERSION:
-            raise StoreError(
-                f"the tables are those of another release: schema {found}, "
-                f"expected {SCHEMA_VERSION}"
-            )
 
 
 def _check_time() -> None:

@@ -21,8 +21,6 @@ from sqlalchemy import (
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
-SCHEMA_VERSION: Final = 1
-
 Reader = Callable[[Any], bytes]
 _BINARY: Final = (bytes, bytearray, memoryview)
 

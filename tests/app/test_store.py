@@ -1,5 +1,7 @@
 """The database: bad addresses, foreign tables, and a PostgreSQL that comes and goes."""
 
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,13 +16,14 @@ from sqlalchemy import inspect, select, text, update
 
 from app.settings import Settings
 from app.store import Store, StoreError
-from app.tables import SCHEMA_VERSION, schema
+from app.tables import schema
+from app.upgrades import SCHEMA_VERSION
 from app.versions import Versions, add_version
 from model import load_shipped
 from tests.app.answers import EMILY, assert_problem
 from tests.app.training import BRIEF, FOUR, train
 from tests.databases import URL, Databases, PostgreSQL
-from tests.server import Server, serve_in_vain, wait_for
+from tests.server import DEADLINE_SECONDS, Server, serve_in_vain, wait_for
 
 CANARY: Final = "c4n4ry"
 SECONDS_LONG: Final = {
@@ -133,7 +136,7 @@ def test_tables_of_another_release_are_refused(
     _set_schema(store, other)
     again = Store(settings)
 
-    with pytest.raises(StoreError, match=f"schema {other}, expected {SCHEMA_VERSION}"):
+    with pytest.raises(StoreError, match=f"has schema {other}, .* {SCHEMA_VERSION}:"):
         again.prepare()
 
     with again.read() as connection:
@@ -156,21 +159,34 @@ def test_a_database_of_another_program_is_left_as_it_is(
     store.close()
 
 
-def test_a_server_on_tables_of_another_release_ends_with_one_line(
-    tmp_path: Path,
+@pytest.mark.parametrize(
+    "command",
+    [("serve", "--port", "0"), ("serve", "--port", "0", "--workers", "2"), ("runner",)],
+    ids=" ".join,
+)
+def test_what_meets_tables_of_a_newer_release_ends_with_one_line(
+    tmp_path: Path, command: tuple[str, ...]
 ) -> None:
     store = Store(Settings(data_dir=tmp_path))
     store.prepare()
     _set_schema(store, SCHEMA_VERSION + 1)
     store.close()
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
 
-    ended = serve_in_vain(tmp_path)
+    ended = subprocess.run(
+        [sys.executable, "-m", "app", *command, "--data-dir", tmp_path],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_SECONDS,
+        check=False,
+    )
 
     assert (ended.returncode, ended.stdout) == (1, "")
     assert ended.stderr == (
-        f"the tables are those of another release: schema {SCHEMA_VERSION + 1}, "
-        f"expected {SCHEMA_VERSION}\n"
+        f"the database has schema {SCHEMA_VERSION + 1}, and this release knows schemas "
+        f"up to {SCHEMA_VERSION}: start a newer release\n"
     )
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 REQUESTS: Final[dict[str, tuple[str, str, Any]]] = {
