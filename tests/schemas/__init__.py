@@ -1,0 +1,1 @@
+"""What each schema looked like, and was, when it was released."""
