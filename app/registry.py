@@ -17,7 +17,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from app.metrics import Metrics
-from app.store import Store, StoreError
+from app.store import Store, StoreError, reason
 from app.tables import active
 from app.versions import UnknownVersionError, Versions
 from model import Artifact, ArtifactError, load, one_predictor
@@ -149,7 +149,7 @@ class Registry:
             try:
                 self.refresh()
             except (SQLAlchemyError, StoreError) as error:
-                logger.warning("the store cannot be read: %s", type(error).__name__)
+                logger.warning("the store cannot be read: %s", reason(error))
                 self._has_failed = True
             else:
                 self._has_failed = False

@@ -26,7 +26,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app import logs
 from app.settings import Settings
-from app.store import StoreError
+from app.store import StoreError, reason
 from app.trainer import Trainer
 
 NICENESS: Final = 15
@@ -67,7 +67,7 @@ def _run_one(trainer: Trainer) -> bool:
     try:
         return trainer.run_one()
     except (SQLAlchemyError, StoreError) as error:
-        logger.warning("the store does not answer: %s", type(error).__name__)
+        logger.warning("the store cannot be used: %s", reason(error))
         return False
 
 

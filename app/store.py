@@ -39,6 +39,11 @@ class LateError(StoreError):
     """The database takes longer than anybody waits."""
 
 
+def reason(error: Exception) -> str:
+    """Return what a log may say: the driver's own words may quote what is stored."""
+    return str(error) if isinstance(error, StoreError) else type(error).__name__
+
+
 @contextmanager
 def in_time(until: float) -> Iterator[None]:
     """Let no transaction of this thread's begin or commit after that time."""

@@ -1,18 +1,24 @@
 """What older releases left in their databases is whole under this one."""
 
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import pytest
+from sqlalchemy import update
 
 from app.settings import Settings
 from app.store import Store
+from app.tables import schema
 from app.upgrades import SCHEMA_VERSION
+from tests.app.answers import EMILY
+from tests.app.processes import runner_of
 from tests.app.training import BRIEF, train
 from tests.databases import URL, Databases
 from tests.schemas.frozen import KEY, WAITING, answers, ask, restore, shape
-from tests.server import Server
+from tests.server import Server, wait_for
 
 EVER: Final = {"OFFSETNET_KEEP_JOBS_SECONDS": "1e11"}  # what was frozen grows old
 SCHEMAS: Final = range(1, SCHEMA_VERSION + 1)
@@ -70,6 +76,35 @@ def test_a_new_training_goes_on_counting(old: Old) -> None:
 
     assert (job["id"], job["state"]) == (5, "succeeded")
     assert job["model_version"] == 5
+
+
+@pytest.fixture
+def upgraded_meanwhile(old: Old) -> Iterator[Server]:
+    """The server while its database has a schema that it does not know."""
+    _set_number(old.server, SCHEMA_VERSION + 1)
+    yield old.server
+    _set_number(old.server, SCHEMA_VERSION)
+
+
+def _set_number(server: Server, number: int) -> None:
+    store = Store(server.settings())
+    with store.write() as connection:
+        connection.execute(update(schema).values(version=number))
+    store.close()
+
+
+def test_beside_a_newer_release_a_server_goes_on_but_a_new_runner_refuses(
+    upgraded_meanwhile: Server,
+) -> None:
+    server = upgraded_meanwhile
+
+    os.kill(runner_of(server.process.pid), signal.SIGKILL)
+    wait_for(lambda: "start a newer release" in server.log())
+    job = server.client.post("/train", json=BRIEF).json()
+
+    assert job["state"] == "queued"
+    assert server.client.post("/predict", json=EMILY).is_success
+    assert server.client.delete(f"/train/{job['id']}").json()["state"] == "cancelled"
 
 
 @pytest.mark.parametrize("number", SCHEMAS)
