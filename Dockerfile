@@ -21,6 +21,12 @@ RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /dist . 
     && find /opt/offsetnet -name '*.py[ix]' -delete
 
 FROM ${BASE}
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="offsetnet" \
+      org.opencontainers.image.description="Predicts with a tiny neural network, and retrains it safely" \
+      org.opencontainers.image.version="0.1.0" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.licenses="MIT"
 COPY --from=build /opt/offsetnet /opt/offsetnet
 RUN mkdir /data && chown 10001:10001 /data
 USER 10001:10001

@@ -8,7 +8,7 @@ PIP := $(BIN)/pip --disable-pip-version-check --quiet
 export OPENBLAS_NUM_THREADS := 1
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help serve test lint bench bench-long prove prove-short mutants test-image lock clean
+.PHONY: help serve test lint bench bench-long prove prove-short mutants dist test-dist test-image lock clean
 
 help: ## show this
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -44,6 +44,17 @@ prove-short: $(VENV)/dev ## run every proof in a short form
 mutants: $(VENV)/mutation ## run the tests on every mutant of the code and write docs/mutants.md
 	$(BIN)/python -m tests.mutation.report
 
+dist: $(VENV)/release ## build the wheel, the sdist, and the list of what the image has inside (CycloneDX)
+	rm -rf dist $(VENV)/image
+	$(BIN)/hatchling build -d dist
+	$(BIN)/python -m venv --without-pip $(VENV)/image
+	$(PIP) --python $(VENV)/image install --require-hashes -r requirements/postgres.txt
+	$(BIN)/python -W ignore -m cyclonedx_py environment $(VENV)/image --pyproject pyproject.toml \
+	  --output-reproducible --output-file dist/offsetnet.cdx.json
+
+test-dist: dist ## install what is built into empty environments, and serve
+	PATH="$(abspath $(BIN)):$$PATH" tests/packaging/run
+
 test-image: $(VENV)/dev ## build the image and run it as a platform would (podman, root)
 	PATH="$(abspath $(BIN)):$$PATH" tests/container/run
 
@@ -54,12 +65,13 @@ lock: $(VENV)/dev ## resolve the dependencies anew
 	$(COMPILE) pyproject.toml --extra dev --output-file requirements/dev.txt
 	$(COMPILE) requirements/build.in --output-file requirements/build.txt
 	$(COMPILE) requirements/mutation.in --constraint requirements/dev.txt --output-file requirements/mutation.txt
+	$(COMPILE) requirements/release.in --constraint requirements/dev.txt --output-file requirements/release.txt
 
 COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes \
 	--python-version 3.11 --no-header
 
 clean: ## remove what was set up, and nothing that was trained
-	rm -rf $(VENV) .venv-peers mutants .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-peers dist mutants .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed"'
@@ -77,4 +89,8 @@ $(VENV)/dev: requirements/dev.txt pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/mutation: requirements/mutation.txt $(VENV)/dev
 	$(PIP) install --require-hashes -r requirements/mutation.txt
+	touch $@
+
+$(VENV)/release: requirements/release.txt $(VENV)/dev
+	$(PIP) install --require-hashes -r requirements/release.txt
 	touch $@

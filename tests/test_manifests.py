@@ -87,6 +87,15 @@ def test_an_object_is_what_kubernetes_takes(name: str) -> None:
     kubernetes_validate.validate(OBJECTS[name], latest, strict=True)
 
 
+def test_the_image_says_which_version_it_is() -> None:
+    labels = re.findall(
+        r"org\.opencontainers\.image\.version=\"(.*)\"",
+        (ROOT / "Dockerfile").read_text(),
+    )
+
+    assert labels == [__version__]
+
+
 def test_the_pods_run_this_version() -> None:
     images = {pod["containers"][0]["image"] for pod in PODS.values()}
 

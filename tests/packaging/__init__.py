@@ -1,0 +1,1 @@
+"""What is released, as its users get it."""
