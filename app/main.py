@@ -5,8 +5,8 @@ import gc
 import logging
 import multiprocessing
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import ExitStack, asynccontextmanager, closing
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -76,6 +76,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     return app
 
 
+async def end_all(ends: Iterable[Callable[[], Awaitable[None]]]) -> None:
+    """Await all at once, since each takes seconds; then raise what one raised."""
+    ended = await asyncio.gather(*(end() for end in ends), return_exceptions=True)
+    for failure in filter(None, ended):
+        raise failure
+
+
 @asynccontextmanager
 async def _lifespan(
     settings: Settings,
@@ -85,32 +92,32 @@ async def _lifespan(
     _app: FastAPI,
 ) -> AsyncIterator[dict[str, Service | Patience]]:
     """Load the active version, then keep it fresh and the runner alive."""
-    store = Store(settings)
-    service = _service(settings, guard, metrics, store)
-    _share(metrics, settings)
-    await asyncio.to_thread(service.registry.open)
-    service.drain.watch()
-    service.drain.follow_parent()
-    gc.freeze()  # what is here now stays: no later collection walks through it
-    gc.enable()
-    sys.setswitchinterval(SWITCH_SECONDS)
-    tasks = [metrics.watch_loop()]
-    if settings.runner:
-        tasks.append(service.supervisor.keep_running())
-    running = asyncio.gather(*tasks)
-    service.registry.watch(settings.poll_seconds)
-    ends = [service.supervisor.stop, service.registry.close]
-    ends += [traced.close] if traced else []
-    try:
-        if traced:
-            traced.send()
-        yield {"service": service, "patience": Patience.of(settings)}
-    finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
-        await asyncio.gather(*(end() for end in ends))  # at once: each takes seconds
-        store.close()
-        _leave(settings)
+    with ExitStack() as last:
+        last.callback(_leave, settings)
+        store = last.enter_context(closing(Store(settings)))
+        service = _service(settings, guard, metrics, store)
+        _share(metrics, settings)
+        await asyncio.to_thread(service.registry.open)
+        service.drain.watch()
+        service.drain.follow_parent()
+        gc.freeze()  # what is here now stays: no later collection walks through it
+        gc.enable()
+        sys.setswitchinterval(SWITCH_SECONDS)
+        tasks = [metrics.watch_loop()]
+        if settings.runner:
+            tasks.append(service.supervisor.keep_running())
+        running = asyncio.gather(*tasks)
+        service.registry.watch(settings.poll_seconds)
+        ends = [service.supervisor.stop, service.registry.close]
+        ends += [traced.close] if traced else []
+        try:
+            if traced:
+                traced.send()
+            yield {"service": service, "patience": Patience.of(settings)}
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+            await end_all(ends)
 
 
 def _share(metrics: Metrics, settings: Settings) -> None:
