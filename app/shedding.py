@@ -58,6 +58,13 @@ class SheddingProtocol(HttpToolsProtocol):
             self._running.message_event.set()
         super().connection_lost(exc)
 
+    def eof_received(self) -> bool:  # type: ignore[override] # uvicorn closes at once
+        """Answer what came whole from a client that has said its last, then close."""
+        waits = self.cycle and not (self.cycle.more_body or self.cycle.response_started)
+        if waits:
+            self.cycle.keep_alive = False
+        return bool(waits)
+
     def shutdown(self) -> None:
         """Answer what is under way, and the next request if it comes at once.
 

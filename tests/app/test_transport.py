@@ -213,6 +213,20 @@ def test_d16_a_connection_without_a_request_ends_soon(tmp_path: Path) -> None:
     assert all(second < 1 + MARGIN for second in seconds)
 
 
+@pytest.mark.parametrize("path", ["/train", "/models", "/models/active"])
+def test_who_says_that_nothing_more_comes_is_answered(
+    server: Server, path: str
+) -> None:
+    with connect(server) as connection:
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        connection.shutdown(socket.SHUT_WR)
+
+        seconds, heard = cut_after(connection)
+
+    assert heard.startswith(b"HTTP/1.1 200 ")
+    assert seconds < MARGIN
+
+
 def test_empty_lines_keep_no_connection_open(impatient: Server) -> None:
     with connect(impatient) as connection:
         connection.sendall(BODY + PERSON + b" ")
