@@ -38,6 +38,13 @@ def runner_of(pid: int) -> int:
     return child
 
 
+def peak_bytes(pid: int) -> int:
+    """Return the most resident memory since this was asked before, then look anew."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+
+
 def _state(pid: int) -> str | None:
     fields = _stat(pid)
     return fields[0] if fields else None

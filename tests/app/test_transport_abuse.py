@@ -1,8 +1,11 @@
 """What nobody sends by mistake: endless bodies, odd requests, and leaving halfway."""
 
+import gzip
 import re
 import select
 import socket
+import zlib
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
@@ -10,12 +13,14 @@ import httpx
 import pytest
 
 from benchmarks.load import Usage
-from tests.app.answers import CSV, EMILY
+from tests.app.answers import CSV, EMILY, JSON
+from tests.app.processes import peak_bytes
 from tests.app.training import newest
 from tests.app.wire import chunk, exchange
 from tests.server import Server, wait_for
 
 MIB: Final = 1 << 20
+INFER: Final = "/v2/models/offsetnet/infer"
 HEAD: Final = b"POST /predict HTTP/1.1\r\nHost: localhost\r\n"
 CHUNKED: Final = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 PERSON: Final = b'{"weight_offset":-7,"height_offset":-3}'
@@ -40,32 +45,78 @@ def _flood(server: Server, head: bytes, part: bytes) -> tuple[bytes, int]:
     return heard, sent
 
 
+def _cost(server: Server, act: Callable[[], None]) -> tuple[float, int]:
+    """Return the processor time that an act costs the server, and how far memory rose.
+
+    It is done three times, since the server does other things, too.
+    """
+    costs, pid = [], server.process.pid
+    for _ in range(3):
+        peak_bytes(pid)
+        before = Usage.of(pid)
+        act()
+        seconds = Usage.of(pid).cpu_seconds - before.cpu_seconds
+        costs.append((seconds, peak_bytes(pid) - before.rss_bytes))
+    return min(seconds for seconds, _ in costs), min(rise for _, rise in costs)
+
+
 @pytest.mark.parametrize(
-    ("head", "part", "status"),
+    ("head", "part", "status", "seconds"),
     [
         pytest.param(
-            HEAD + b"Content-Length: 1000000000\r\n\r\n", b"x" * MIB, 413, id="B1 1 GB"
+            HEAD + b"Content-Length: 1000000000\r\n\r\n",
+            b"x" * MIB,
+            413,
+            0.05,
+            id="B1 1 GB",
         ),
-        pytest.param(CHUNKED, chunk(b"x" * MIB), 413, id="B2 1 GB in chunks"),
-        pytest.param(CHUNKED, b"1\r\nx\r\n" * 10_000, 400, id="B3 small chunks"),
-        pytest.param(CHUNKED + b"1;x=", b"y" * MIB, 400, id="B4 extension"),
+        pytest.param(CHUNKED, chunk(b"x" * MIB), 413, 0.05, id="B2 1 GB in chunks"),
+        pytest.param(CHUNKED, b"1\r\nx\r\n" * 10_000, 400, 0.3, id="B3 small chunks"),
+        pytest.param(CHUNKED + b"1;x=", b"y" * MIB, 400, 0.05, id="B4 extension"),
         pytest.param(
-            CHUNKED + chunk(PERSON) + b"0\r\na: ", b"y" * MIB, 400, id="B4 trailer"
+            CHUNKED + chunk(PERSON) + b"0\r\na: ",
+            b"y" * MIB,
+            400,
+            0.05,
+            id="B4 trailer",
         ),
     ],
 )
 def test_b1_b2_b3_b4_a_flood_is_refused_and_cut_and_costs_nothing(
-    server: Server, head: bytes, part: bytes, status: int
+    server: Server, head: bytes, part: bytes, status: int, seconds: float
 ) -> None:
-    before = Usage.of(server.process.pid)
+    def flood() -> None:
+        heard, sent = _flood(server, head, part)
+        assert heard[:13] in {b"HTTP/1.1 %d " % status, b""}
+        assert sent < 20 * MIB  # with what Linux has in its buffers
 
-    heard, sent = _flood(server, head, part)
+    cpu_seconds, risen = _cost(server, flood)
 
-    after = Usage.of(server.process.pid)
-    assert heard[:13] in {b"HTTP/1.1 %d " % status, b""}
-    assert sent < 20 * MIB  # with what Linux has in its buffers
-    assert after.cpu_seconds - before.cpu_seconds < 0.3
-    assert after.rss_bytes - before.rss_bytes < 8 * MIB
+    assert cpu_seconds < seconds
+    assert risen < 2 * MIB
+
+
+BOMB: Final = b'{"weight_offset":-7,' + b" " * 64 * MIB + b'"height_offset":-3}'
+PACKED: Final = {"gzip": gzip.compress(BOMB), "deflate": zlib.compress(BOMB)}
+
+
+@pytest.mark.parametrize("path", ["/predict", "/predict/batch", "/train", INFER])
+@pytest.mark.parametrize("coding", PACKED)
+def test_b5_a_bomb_of_64_mib_is_not_inflated(
+    server: Server, path: str, coding: str
+) -> None:
+    def explode() -> None:
+        answer = server.client.post(
+            path, content=PACKED[coding], headers={**JSON, "Content-Encoding": coding}
+        )
+        assert answer.status_code == 415
+        assert answer.headers["Accept-Encoding"] == "identity"
+
+    cpu_seconds, risen = _cost(server, explode)
+
+    assert len(PACKED[coding]) < 70_000
+    assert cpu_seconds < 0.05
+    assert risen < 2 * MIB
 
 
 @pytest.mark.parametrize(
