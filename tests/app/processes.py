@@ -1,9 +1,15 @@
 """Other processes, as Linux shows them under /proc."""
 
 import resource
+import time
 from pathlib import Path
+from typing import Final
 
-from tests.server import wait_for
+from tests.app.answers import EMILY
+from tests.server import Server, wait_for
+
+LAG_SECONDS: Final = 20.0
+FRESH: Final = {"Connection": "close"}
 
 
 def allow_descriptors(count: int) -> None:
@@ -36,6 +42,32 @@ def runner_of(pid: int) -> int:
     command = Path(f"/proc/{child}/cmdline")
     wait_for(lambda: b"app.runner" in command.read_bytes())
     return child
+
+
+def zombies(pid: int) -> list[int]:
+    """Return the processes below this one that have ended and were not let go of."""
+    found = [int(path.name) for path in Path("/proc").glob("[0-9]*")]
+    return [child for child in found if _parent(child) == pid and _state(child) == "Z"]
+
+
+def lag(server: Server, version: int, processes: int = 2) -> float:
+    """Return for how long from now on a process answers with another version.
+
+    Each request has a connection of its own. The ids that a process gives to requests
+    are near each other, and far from those of other processes.
+    """
+    began = last = time.monotonic()
+    new: set[int] = set()
+    while len(new) < processes:
+        asked = time.monotonic()
+        assert asked < began + LAG_SECONDS, f"{len(new)} of {processes} answer with it"
+        answer = server.client.post("/predict", json=EMILY, headers=FRESH)
+        process = int(answer.headers["X-Request-ID"], 16) >> 32
+        if answer.json()["model_version"] == version:
+            new.add(process)
+        else:
+            last = asked
+    return last - began
 
 
 def peak_bytes(pid: int) -> int:
