@@ -5,9 +5,9 @@ every bound and beyond, bodies and parameters that break their schemas, methods 
 not there, and chains of operations on what was made before. No answer may be a 5xx
 other than 503 (and 501 where the protocol says so), come of no operation's documented
 statuses, types and schemas, or take more than 6 s; what is allowed must be taken and
-what is forbidden refused.
+what is forbidden refused. It fails, too, where fewer requests were made than it claims.
 
-Usage: python -m tests.faults.contract [--examples N] [--seed N]
+Usage: python -m tests.faults.contract [--examples N] [--fewest N] [--seed N]
 """
 
 import argparse
@@ -54,10 +54,12 @@ def ask(
     return {"printed": done.stdout, **json.loads(path.read_text())}
 
 
-def wrong(seen: dict[str, Any], server: Server) -> list[str]:
+def wrong(seen: dict[str, Any], server: Server, fewest: int) -> list[str]:
     """Return what is not as it should be, afterwards too."""
+    tried = seen["test_cases"]["generated"]
     answer = server.client.post("/predict?model_version=1", json=PERSON).json()
     checks = {
+        f"{tried} requests, expected {fewest} at least": tried >= fewest,
         seen["printed"]: seen["exit_code"] == 0 and seen["complete"],
         f"Emily is answered {answer}": answer.get("label") == "F",
         f"logged:\n{server.log()}": "Traceback" not in server.log(),
@@ -69,6 +71,7 @@ def main() -> int:
     """Ask, print a table, and return the exit status."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--examples", type=int, default=700)
+    parser.add_argument("--fewest", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     began = time.monotonic()
@@ -77,7 +80,7 @@ def main() -> int:
         Server(Path(folder) / "data") as server,
     ):
         seen = ask(server, Path(folder), options.examples, options.seed)
-        faults = wrong(seen, server)
+        faults = wrong(seen, server, options.fewest)
     table = Table("operations", "requests", "failures", "errors", "seconds", "seed")
     counts = seen["test_cases"]
     table.add_row(

@@ -90,7 +90,7 @@ PROOFS: Final = [
     Proof("Replaced one by one", "rolling", "--replacements 20", "--replacements 2"),
     Proof("Secrets that were planted", "secrets", "", "--every 29"),
     Proof("How near a wrong key was", "timing", "", "--tries 2000"),
-    Proof("As documented", "contract", "--examples 700", "--examples 1"),
+    Proof("As documented", "contract", "--examples 700", "--examples 1 --fewest 1500"),
     Proof(
         "HTTP of any kind",
         "rawhttp",

@@ -22,8 +22,7 @@ def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def test_the_openapi_document_tells_the_truth(fuzzed: Server, tmp_path: Path) -> None:
     seen = contract.ask(fuzzed, tmp_path, 12, 0, phases="fuzzing")
 
-    assert seen["test_cases"]["generated"] >= 300
-    assert contract.wrong(seen, fuzzed) == []
+    assert contract.wrong(seen, fuzzed, fewest=300) == []
 
 
 def test_no_bytes_disturb_the_server(fuzzed: Server) -> None:
