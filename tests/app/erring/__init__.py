@@ -1,0 +1,1 @@
+"""A folder for PYTHONPATH: what a process does when it starts."""
