@@ -1,4 +1,4 @@
-"""Stands between a server and its PostgreSQL, and passes on answers as late as told."""
+"""Stands between a server and its PostgreSQL; answers come late, or not at all."""
 
 import asyncio
 import threading
@@ -17,7 +17,7 @@ class Middleman:
         """Listen in a folder for what is meant for the target's."""
         self.folder = folder
         self._target, self._path = target / SOCKET, folder / SOCKET
-        self._delay = 0.0
+        self._delay, self._words = 0.0, b""
         self._loop = asyncio.new_event_loop()
         self._is_open, self._is_closed = threading.Event(), asyncio.Event()
         self._thread = threading.Thread(target=self._run)
@@ -32,6 +32,13 @@ class Middleman:
             yield
         finally:
             self._delay = 0.0
+
+    @contextmanager
+    def losing_commit_after(self, words: bytes) -> Iterator[None]:
+        """Pass on the COMMIT of who says these words, and no answer to it, once."""
+        self._words = words
+        yield
+        assert not self._words, "nobody said so"
 
     def close(self) -> None:
         """Pass on nothing more."""
@@ -51,15 +58,25 @@ class Middleman:
         self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter
     ) -> None:
         answers, target = await asyncio.open_unix_connection(self._target)
+        is_lost = asyncio.Event()
         with closing(to_client), closing(target), suppress(OSError):
-            asking = asyncio.create_task(_pass_on(client, target))
-            while answer := await answers.read(65_536):
+            asking = asyncio.create_task(self._ask(client, target, is_lost))
+            while (answer := await answers.read(65_536)) and not is_lost.is_set():
                 await asyncio.sleep(self._delay)
                 to_client.write(answer)
             asking.cancel()
 
-
-async def _pass_on(asked: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
-    with closing(target), suppress(OSError):
-        while part := await asked.read(65_536):
-            target.write(part)
+    async def _ask(
+        self,
+        client: asyncio.StreamReader,
+        target: asyncio.StreamWriter,
+        is_lost: asyncio.Event,
+    ) -> None:
+        has_said = False
+        with closing(target), suppress(OSError):
+            while part := await client.read(65_536):
+                if self._words and self._words in part:
+                    self._words, has_said = b"", True
+                if has_said and b"COMMIT" in part:
+                    is_lost.set()
+                target.write(part)

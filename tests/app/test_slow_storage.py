@@ -1,4 +1,4 @@
-"""PostgreSQL that answers slowly, or that has no connection left for a server."""
+"""PostgreSQL that answers slowly, has no connection left, or dies as it commits."""
 
 import tempfile
 from collections.abc import Iterator
@@ -85,7 +85,7 @@ def _ask(server: Server) -> tuple[list[httpx.Response], list[httpx.Response]]:
 
 def _check(server: Server, trouble: AbstractContextManager[None]) -> None:
     """Ask in trouble: who needs the database is told in time, others notice nothing."""
-    stored = server.client.get("/train").json()
+    stored = _jobs(server)
 
     with trouble:
         refused, predictions = _ask(server)
@@ -99,13 +99,14 @@ def _check(server: Server, trouble: AbstractContextManager[None]) -> None:
     assert max(a.elapsed.total_seconds() for a in predictions) < PREDICTION_SECONDS
     assert degraded
     wait_for(lambda: not server.client.get("/readyz").json()["degraded"])
-    assert wait_for(lambda: _jobs(server)) == stored
+    assert [job_id for job_id in _jobs(server) if job_id not in stored] == []
     assert train(server, **BRIEF)["state"] == "succeeded"
 
 
-def _jobs(server: Server) -> object:
+def _jobs(server: Server) -> list[int]:
+    """Return the jobs that are stored, where the server can tell."""
     answer = server.client.get("/train")
-    return answer.json() if answer.is_success else None
+    return [job["id"] for job in answer.json()["jobs"]] if answer.is_success else []
 
 
 def test_d14_while_the_database_takes_2_s_for_an_answer_predictions_go_on(
@@ -125,3 +126,38 @@ def test_d14_a_database_that_takes_a_moment_is_waited_for(
 ) -> None:
     with middleman.slow(0.1):
         assert server.client.post("/train", json=BRIEF).status_code == 202
+
+
+def test_d14_a_job_whose_commit_was_not_heard_of_is_found_by_its_key(
+    server: Server, middleman: Middleman
+) -> None:
+    key = {"Idempotency-Key": "once"}
+
+    with middleman.losing_commit_after(b"INSERT INTO jobs"):
+        unheard = server.client.post("/train", json=BRIEF, headers=key)
+    again = server.client.post("/train", json=BRIEF, headers=key)
+
+    assert_problem(unheard, 503, "storage")
+    assert (again.status_code, again.headers["Idempotency-Replayed"]) == (202, "true")
+    assert server.wait_for_job(again.json()["id"])["state"] == "succeeded"
+
+
+def test_d14_a_result_whose_commit_was_not_heard_of_is_stored_once(
+    server: Server, middleman: Middleman
+) -> None:
+    before = server.client.get("/models").json()
+
+    with middleman.losing_commit_after(b"INSERT INTO models"):
+        job = train(server, promote="always", config={"epochs": 5})
+    following = train(server, **BRIEF)
+
+    after = server.client.get("/models").json()
+    made = [model["job"] for model in after["models"] if model["job"] == job["id"]]
+    assert (job["state"], job["attempt"], job["outcome"]) == (
+        "succeeded",
+        1,
+        "promoted",
+    )
+    assert len(made) == 1
+    assert after["generation"] == before["generation"] + 1
+    assert following["state"] == "succeeded"
