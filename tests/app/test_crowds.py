@@ -1,12 +1,16 @@
-"""A thousand clients who want to follow one job, with the bounds as they are set."""
+"""A thousand clients who follow one job, or stand still, with the bounds as set."""
 
 import asyncio
+import socket
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from statistics import median
 from typing import Final
 
 import pytest
 
+from benchmarks.load import Usage
 from tests.app.answers import EMILY
 from tests.app.processes import allow_descriptors
 from tests.app.training import ENDLESS, start
@@ -20,6 +24,9 @@ REQUEST: Final = (
     b"GET /train/1/events HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
     b"Last-Event-ID: %b\r\n\r\n"
 )
+HEAD: Final = b"POST /predict HTTP/1.1\r\nHost: localhost\r\n"
+HALVES: Final = (b"", HEAD, HEAD + b"Content-Length: 40\r\n\r\n{")
+LIVE_SECONDS: Final = 0.05
 ALL_SLOTS: Final = {200: LIMIT, 503: CLIENTS - LIMIT}
 
 
@@ -66,3 +73,28 @@ def test_f13_of_a_thousand_clients_a_hundred_follow_and_again_when_they_left(
 
     assert first == (ALL_SLOTS, 200)
     wait_for(lambda: _crowd(followed, FORGED) == first)
+
+
+def test_b9_a_thousand_clients_that_stand_still_leave_honest_ones_alone(
+    followed: Server,
+) -> None:
+    pid, address = followed.process.pid, ("127.0.0.1", followed.port)
+    before = Usage.of(pid)
+
+    with ExitStack() as slow:
+        for number in range(CLIENTS):
+            one = slow.enter_context(socket.create_connection(address, timeout=30))
+            one.sendall(HALVES[number % len(HALVES)])
+        wait_for(lambda: Usage.of(pid).descriptors >= before.descriptors + CLIENTS, 4)
+        honest = [
+            followed.client.request(method, path, json=body)
+            for _ in range(100)
+            for method, path, body in (
+                ("GET", "/livez", None),
+                ("POST", "/predict", EMILY),
+            )
+        ]
+
+    assert {answer.status_code for answer in honest} == {200}
+    lasted = median(answer.elapsed.total_seconds() for answer in honest[::2])
+    assert lasted < LIVE_SECONDS

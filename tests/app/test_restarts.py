@@ -13,6 +13,7 @@ from tests.databases import Databases
 from tests.server import UNMEASURED, Server, wait_for
 
 SECONDS_LONG: Final = {"promote": "never", "config": {"epochs": 5000, "momentum": 0.5}}
+EXIT_SECONDS: Final = 2.0  # of which one is for a busy machine
 LASTING: Final = ("/models/1", "/models/active", "/models/2/weights", "/train/1")
 
 
@@ -96,6 +97,6 @@ def test_d1_d3_a_killed_server_s_job_finishes_after_the_next_start(
 
     restarted.stop(signal.SIGKILL)
 
-    wait_for(lambda: not is_alive(runner))
+    wait_for(lambda: not is_alive(runner), EXIT_SECONDS)
     with Server(restarted.data_dir, environment=restarted.environment) as server:
         assert server.wait_for_job(job_id)["state"] == "succeeded"
