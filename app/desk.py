@@ -2,7 +2,9 @@
 
 They are few, and nobody waits for long. Where the store hangs, whoever asks is told so
 in time; the thread stays behind and keeps its place until the store lets go of it, so
-calls that hang never become more than there are threads.
+calls that hang never become more than there are threads. A client that leaves does not
+take its request back: it waits its turn and is done, as if the client had left a moment
+later, within the same time.
 """
 
 import asyncio
