@@ -29,14 +29,15 @@ PREDICT: Final = {
     "A13": "what is no JSON is 400, what has another shape 422",
     "A14": "predicting reads JSON under any type; changing wants the right one: 415",
     "A15": "markup in keys and values is refused without an echo",
-    "A16": "a pin that is no known number is 404, whatever it looks like",
+    "A16": "a pin that is no known number is 404, whatever it looks like; past the "
+    "bound of an address it is 431, as B6 says",
 }
 TRANSPORT: Final = {
     "B1": "a gigabyte that is declared is 413 before it is read",
     "B2": "a gigabyte in chunks is 413 at the bound, and takes no memory",
     "B3": "a million chunks of one byte are cut, at little cost",
     "B4": "endless chunk extensions and trailers are cut, at little cost",
-    "B5": "compressed bodies are 415 and never inflated",
+    "B5": "compressed bodies are 415 and never inflated, bombs least of all",
     "B6": "endless headers and addresses are 431, and take no memory",
     "B7": "silent, half and dripping heads are closed within 5 s",
     "B8": "half and dripping bodies are 408",
@@ -47,7 +48,8 @@ TRANSPORT: Final = {
     "B13": "a client that leaves causes no traceback and no half job",
     "B14": "a client that does not read its answer is cut after 30 s",
     "B15": "odd targets and hosts change no decision about keys",
-    "B16": "HEAD is as GET; other methods are 405 and one series of the metrics",
+    "B16": "HEAD is as GET; other methods are 405, those that nobody has registered "
+    "are no HTTP to the parser, so 400; all are one series of the metrics",
     "B17": "a path with a slash too many is 404, and redirects nowhere",
     "B18": "a terabyte announced with Expect is 413, without 100",
 }
@@ -79,13 +81,14 @@ STORAGE: Final = {
     "D5": "a runner that hangs loses its job",
     "D6": "a runner that floods its output harms nobody",
     "D7": "a full disk fails trainings, never predictions, and passes",
-    "D8": "a broken or read-only disk and too many files do the same",
+    "D8": "a disk that cannot be written, or read, and too many files do the same",
     "D9": "damaged weights are refused in one line, and the last good ones serve",
     "D10": "damaged weights are not swapped in",
     "D11": "weights forged with their hash beside them are found out",
     "D12": "a locked database is waited for, shortly, then 503",
     "D13": "a file that is no database is refused and left as it is",
-    "D14": "PostgreSQL may be away at any time; predictions go on",
+    "D14": "PostgreSQL may be away, slow, full or cut off amid a commit at any time; "
+    "predictions go on",
     "D15": "a clock that jumps makes no two winners",
     "D16": "a stop answers what came, ends streams and hands its job back",
     "D17": "further signals are safe; a process that was frozen has lost its job",
