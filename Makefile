@@ -55,7 +55,7 @@ dist: $(VENV)/release ## build the wheel, the sdist, and the list of what the im
 test-dist: dist ## install what is built into empty environments, and serve
 	PATH="$(abspath $(BIN)):$$PATH" tests/packaging/run
 
-test-image: $(VENV)/dev ## build the image and run it as a platform would (podman, root)
+test-image: $(VENV)/dev ## build the image and run it as a platform would (podman, nginx, root)
 	PATH="$(abspath $(BIN)):$$PATH" tests/container/run
 
 lock: $(VENV)/dev ## resolve the dependencies anew

