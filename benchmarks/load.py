@@ -214,13 +214,12 @@ class Usage(NamedTuple):
 
     @classmethod
     def of(cls, *processes: int) -> Self:
-        """Look at exactly these processes."""
+        """Look at exactly these processes; one that has ended has used nothing."""
         folders = [Path("/proc", str(process)) for process in processes]
-        folders = [folder for folder in folders if folder.exists()]
         return cls(
             cpu_seconds=sum(map(_cpu_nanoseconds, folders)) / 1e9,
             rss_bytes=sum(map(_rss_bytes, folders)),
-            descriptors=sum(len([*(one / "fd").iterdir()]) for one in folders),
+            descriptors=sum(len([*folder.glob("fd/*")]) for folder in folders),
         )
 
 
@@ -235,13 +234,15 @@ def tree(process: int) -> list[int]:
 
 def _cpu_nanoseconds(folder: Path) -> int:
     total = 0
-    for task in (folder / "task").iterdir():
+    for schedstat in folder.glob("task/*/schedstat"):
         with suppress(FileNotFoundError, ProcessLookupError):  # a thread that has ended
-            total += int((task / "schedstat").read_text().split()[0])
+            total += int(schedstat.read_text().split()[0])
     return total
 
 
 def _rss_bytes(folder: Path) -> int:
-    lines = (folder / "status").read_text().splitlines()
+    lines: list[str] = []
+    with suppress(FileNotFoundError, ProcessLookupError):
+        lines = (folder / "status").read_text().splitlines()
     sizes = (line.split()[1] for line in lines if line.startswith("VmRSS"))
     return 1024 * sum(map(int, sizes))  # none of a process that has just ended

@@ -53,6 +53,18 @@ class PostgreSQL:
         )
         self._server.ensure_postgres_running()
 
+    @property
+    def pid(self) -> int:
+        """Its first process, which has started all the others."""
+        process = self._server.get_postmaster_info().process
+        assert process is not None
+        return int(process.pid)
+
+    def sync(self) -> None:
+        """Let it wait for the disk from here on, as one in service does."""
+        self._execute("ALTER SYSTEM SET fsync = on")
+        self._execute("SELECT pg_reload_conf()")
+
     def stop(self) -> None:
         """Stop it, as a machine that fails does to its clients."""
         self._server.stop()
