@@ -19,7 +19,7 @@ from app.bodies import Uploads
 from app.claims import Claims
 from app.desk import Desk
 from app.drain import Drain
-from app.errors import SHEDS, install
+from app.errors import SHEDS
 from app.inference_statistics import InferenceStatistics
 from app.job_statistics import JobStatistics
 from app.jobs import Jobs
@@ -27,6 +27,7 @@ from app.lazily import lazily
 from app.metrics import Metrics
 from app.observe import ObservedApp
 from app.patience import Patience
+from app.problems import install
 from app.registry import Registry
 from app.routing import Service, names
 from app.settings import Settings

@@ -13,9 +13,10 @@ from starlette.types import Message, Receive, Scope, Send
 from app.auth import Guard, settle_doubled
 from app.bodies import RawRequest
 from app.eager import turn
-from app.errors import answer, is_bug
+from app.errors import is_bug
 from app.metrics import Metrics
 from app.prefix import with_prefix_once
+from app.problems import answer
 from app.routing import direct_endpoints
 from app.wire import (
     CLOSE,

@@ -12,7 +12,8 @@ from starlette.responses import Response
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 from app.bodies import Json
-from app.errors import Problem, respond
+from app.errors import Problem
+from app.problems import respond
 
 Header = tuple[bytes, bytes]
 

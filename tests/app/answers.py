@@ -4,7 +4,8 @@ from typing import Any, Final
 
 import httpx
 
-from app.errors import BY_SLUG, MAX_ERRORS
+from app.errors import BY_SLUG
+from app.problems import MAX_ERRORS
 
 JSON: Final = {"Content-Type": "application/json"}
 CSV: Final = {"Content-Type": "text/csv"}
