@@ -74,7 +74,7 @@ class ProblemError(ClientError):
         self.is_temporary = status in TEMPORARY
 
 
-class Patience:
+class Tries:
     """How long to go on trying without any sign of life, and when to try next."""
 
     def __init__(
