@@ -24,7 +24,7 @@ from app.bodies import (
 )
 from app.conditions import IdempotencyKeyError, PreconditionRequiredError
 from app.drain import DrainingError
-from app.inference_protocol import (
+from app.inference_errors import (
     InferenceError,
     UnknownModelError,
     UnsupportedError,

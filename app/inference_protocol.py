@@ -9,19 +9,14 @@ References:
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from math import prod
-from typing import Annotated, Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
-from pydantic import (
-    FailFast,
-    Field,
-    TypeAdapter,
-    ValidationError,
-)
+from pydantic import ValidationError
 from pydantic_core import to_json
 
+from app.inference_errors import InferenceError, UnsupportedError
+from app.inference_numbers import bounded, first_fault, from_bytes, from_json
 from app.inference_schemas import (
     DTYPES,
     INPUT,
@@ -29,31 +24,12 @@ from app.inference_schemas import (
     OUTPUTS,
     REQUEST,
     REQUEST_V1,
-    STRICT,
     WIDTH,
     InferenceInput,
     InferenceOutput,
 )
 from app.schemas import MAX_INSTANCES, shape_of
-from model import LABEL_THRESHOLD, LABELS, OFFSETS, Floats
-
-
-class InferenceError(Exception):
-    """The request breaks the protocol."""
-
-
-class UnknownModelError(Exception):
-    """There is no model of this name."""
-
-
-class UnsupportedError(Exception):
-    """The request asks for a part of the protocol that is not served."""
-
-
-_Number = Annotated[float, Field(allow_inf_nan=False)]
-_NUMBERS: Final = TypeAdapter(Annotated[list[_Number], FailFast()], config=STRICT)
-_Row = Annotated[list[_Number], Field(max_length=WIDTH), FailFast()]
-_ROWS: Final = TypeAdapter(Annotated[list[_Row], FailFast()], config=STRICT)
+from model import LABEL_THRESHOLD, LABELS, Floats
 
 
 class Inference(NamedTuple):
@@ -84,17 +60,17 @@ def read(body: bytes, json_length: bytes | None) -> Inference:
     """
     length = len(body) if json_length is None else _length(json_length, len(body))
     if length == 0 and json_length is not None:  # one person, and nothing else
-        X = _from_bytes(body, [1, WIDTH], np.dtype("<f8"))
-        return Inference(_bounded(X), [(name, True) for name in OUTPUTS], None)
+        X = from_bytes(body, [1, WIDTH], np.dtype("<f8"))
+        return Inference(bounded(X), [(name, True) for name in OUTPUTS], None)
     try:
         request = REQUEST.validate_json(body[:length])
     except ValidationError as error:
-        raise InferenceError(_first(error)) from None
+        raise InferenceError(first_fault(error)) from None
     parameters = request.get("parameters") or {}
     _refuse_unsupported(parameters)
     X = _read_input(request["inputs"], body[length:])
     outputs = [*_outputs(request.get("outputs"), parameters)]
-    return Inference(_bounded(X), outputs, request.get("id"))
+    return Inference(bounded(X), outputs, request.get("id"))
 
 
 def read_v1(body: bytes) -> Floats:
@@ -108,7 +84,7 @@ def read_v1(body: bytes) -> Floats:
     instances = REQUEST_V1.validate_json(body)["instances"]
     if isinstance(instances[0], list):
         shape = [len(instances), WIDTH]
-        return _bounded(_from_json(instances, shape, name="instances"), "instances")
+        return bounded(from_json(instances, shape, name="instances"), "instances")
     written = shape_of(to_json(instances[0]))
     people = written.batch.validate_python({"instances": instances})["instances"]
     return written.units.offsets_of_all(people)
@@ -180,8 +156,8 @@ def _read_input(inputs: Sequence[InferenceInput], tail: bytes) -> Floats:
         )
     data = _data_of(tensor, len(tail))
     if data is None:
-        return _from_bytes(tail, shape, dtype)
-    return _from_json(data, shape, dtype)
+        return from_bytes(tail, shape, dtype)
+    return from_json(data, shape, dtype)
 
 
 def _data_of(tensor: InferenceInput, tail_size: int) -> list[Any] | None:
@@ -198,46 +174,6 @@ def _data_of(tensor: InferenceInput, tail_size: int) -> list[Any] | None:
     return data
 
 
-def _from_bytes(content: bytes, shape: list[int], dtype: np.dtype[Any]) -> Floats:
-    expected = prod(shape) * dtype.itemsize
-    if len(content) != expected:
-        raise InferenceError(
-            f"{INPUT}: expected {expected} bytes for shape {shape}, got {len(content)}"
-        )
-    with np.errstate(invalid="ignore"):  # a NaN that signals; refused as any other
-        return np.frombuffer(content, dtype).astype(np.float64).reshape(shape)
-
-
-def _from_json(
-    data: list[Any],
-    shape: list[int],
-    dtype: np.dtype[Any] = DTYPES["FP64"],
-    name: str = INPUT,
-) -> Floats:
-    """Read numbers that are flat or in rows."""
-    try:
-        if data and isinstance(data[0], list):
-            rows = _ROWS.validate_python(data)
-            if [len(rows), *{len(row) for row in rows}] != shape:
-                raise InferenceError(f"{name}: data is not of the shape {shape}")
-            X = np.array(rows)
-        else:
-            numbers = _NUMBERS.validate_python(data)
-            if len(numbers) != prod(shape):
-                raise InferenceError(
-                    f"{name}: expected {prod(shape)} numbers for shape {shape}, "
-                    f"got {len(numbers)}"
-                )
-            X = np.array(numbers, np.float64).reshape(shape)
-    except ValidationError as error:
-        raise InferenceError(f"{name}: data, {_first(error)}") from None
-    if dtype.kind in "iu":
-        limits = np.iinfo(dtype)
-        if not ((limits.min <= X) & (limits.max >= X) & (np.floor(X) == X)).all():
-            raise InferenceError(f"{name}: data is not of the datatype")
-    return X
-
-
 def _outputs(
     wanted: Sequence[InferenceOutput] | None, parameters: Mapping[str, Any]
 ) -> Iterator[tuple[str, bool]]:
@@ -251,23 +187,3 @@ def _outputs(
         if given.get("classification") or "shared_memory_region" in given:
             raise UnsupportedError("classification and shared memory are not supported")
         yield output["name"], given.get("binary_data", default)
-
-
-def _bounded(X: Floats, name: str = INPUT) -> Floats:
-    """Return the people, unless one is out of bounds or not finite."""
-    lowest, highest = np.array(OFFSETS.limits).T
-    is_inside: NDArray[np.bool_] = (lowest <= X) & (highest >= X)
-    if not is_inside.all():
-        row, column = np.argwhere(~is_inside)[0].tolist()
-        low, high = OFFSETS.limits[column]
-        raise InferenceError(
-            f"{name}[{row}][{column}]: expected a number from {low:g} to {high:g}"
-        )
-    return X + 0.0  # no -0
-
-
-def _first(error: ValidationError) -> str:
-    """Say what the first fault is, and where."""
-    fault = error.errors(include_url=False, include_input=False)[0]
-    place = ".".join(map(str, fault["loc"]))
-    return f"{place}: {fault['msg']}" if place else fault["msg"]
