@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 from fastapi import Header, Query, Request, Response
 
-from app import bodies, submission, views
+from app import bodies, job_views, submission
 from app.bodies import RawRequest
 from app.conditions import idempotency_key
 from app.endpoints import Number, TheService, caller, read_query, router
@@ -24,8 +24,8 @@ admin = router(AdminRoute, "train")
 @admin.post(
     "/train",
     status_code=202,
-    response_model=views.Job,
-    responses={200: {"model": views.DryRun}},
+    response_model=job_views.Job,
+    responses={200: {"model": job_views.DryRun}},
 )
 async def train(request: RawRequest) -> Response:
     """Train in the background; without a body, on the article's four people.
@@ -43,41 +43,41 @@ async def train(request: RawRequest) -> Response:
     origin = Origin(caller(request), key)
     row, is_known = await service.writes.ask(service.jobs.enqueue, submitted, origin)
     service.supervisor.wake()
-    job = views.Job.of(row)
+    job = job_views.Job.of(row)
     location = published(request.scope, job.links.self)
     headers = [(b"location", location.encode()), (b"retry-after", b"1")]
     headers += [(b"idempotency-replayed", b"true")] if is_known else []
     return bodies.Json(job.model_dump_json().encode(), 202, headers)
 
 
-@admin.delete("/train/{job_id}", responses={202: {"model": views.Job}})
+@admin.delete("/train/{job_id}", responses={202: {"model": job_views.Job}})
 async def cancel_job(
     service: TheService, response: Response, job_id: Number
-) -> views.Job:
+) -> job_views.Job:
     """Cancel a job: 200 where nobody works on it, 202 where its runner must stop."""
     row, was_running = await service.writes.ask(service.jobs.cancel, job_id)
     service.supervisor.wake()
     response.status_code = 202 if was_running else 200
-    return views.Job.of(row)
+    return job_views.Job.of(row)
 
 
 @reading.get("/train")
 async def list_jobs(
     service: TheService,
-    state: views.State | None = None,
+    state: job_views.State | None = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     before: Annotated[int | None, Query(ge=1, le=MAX_INTEGER)] = None,
-) -> views.JobPage:
+) -> job_views.JobPage:
     """List the jobs, newest first."""
     look = partial(service.jobs.page, state=state, before=before, limit=limit)
     rows, following = await service.reads.ask(look)
-    return views.JobPage(jobs=list(map(views.Job.of, rows)), next=following)
+    return job_views.JobPage(jobs=list(map(job_views.Job.of, rows)), next=following)
 
 
 @reading.get("/train/{job_id}")
-async def get_job(service: TheService, job_id: Number) -> views.Job:
+async def get_job(service: TheService, job_id: Number) -> job_views.Job:
     """Show one job."""
-    return views.Job.of(await service.reads.ask(service.jobs.get, job_id))
+    return job_views.Job.of(await service.reads.ask(service.jobs.get, job_id))
 
 
 @reading.get(

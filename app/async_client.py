@@ -12,6 +12,7 @@ from httpx_sse import aconnect_sse
 from app import calls
 from app.calls import Call, R
 from app.client_settings import ClientSettings
+from app.job_views import Job
 from app.protocol import (
     ClientError,
     Following,
@@ -20,7 +21,6 @@ from app.protocol import (
     check,
     translated,
 )
-from app.views import Job
 
 P = ParamSpec("P")
 

@@ -7,8 +7,9 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import httpx
 
+from app.job_views import Job
 from app.protocol import T, parse
-from app.views import ActiveModel, Job, Model, ModelList, Prediction, Predictions
+from app.views import ActiveModel, Model, ModelList, Prediction, Predictions
 
 AGAIN_SECONDS: Final = 10.0  # to go on asking what may be asked again
 BESIDE_CONFIG: Final = {"promote", "note"}

@@ -17,6 +17,7 @@ from app import calls
 from app.async_client import AsyncClient
 from app.calls import Call, R
 from app.client_settings import ClientSettings
+from app.job_views import Job
 from app.protocol import (
     ClientError,
     Following,
@@ -25,7 +26,6 @@ from app.protocol import (
     check,
     translated,
 )
-from app.views import Job
 
 __all__ = ["AsyncClient", "Client"]
 

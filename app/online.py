@@ -10,6 +10,7 @@ from app.bodies import MAX_CSV_BYTES
 from app.client import Client
 from app.connection import connection
 from app.inputs import check_output, read_content, write
+from app.job_views import Comparison, Job
 from app.protocol import ClientError
 from app.schemas import TrainQuery
 from app.terminal import (
@@ -22,7 +23,7 @@ from app.terminal import (
     progress_bar,
 )
 from app.training_settings import ConfigChanges
-from app.views import ActiveModel, Comparison, Job, Metrics, Model
+from app.views import ActiveModel, Metrics, Model
 
 COLUMNS: Final = {  # each with its width at least, however narrow the terminal is
     "version": 7,

@@ -1,8 +1,9 @@
 """The preview: what a training would work with, without any job."""
 
+from app.job_views import DryRun, Labels, Split
 from app.jobs import Submission
 from app.versions import Champion
-from app.views import DryRun, Labels, Metrics, Split
+from app.views import Metrics
 from model import evaluate
 
 

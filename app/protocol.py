@@ -16,7 +16,8 @@ import httpx
 from httpx_sse import ServerSentEvent, SSEError
 from pydantic import BaseModel, ValidationError
 
-from app.views import FieldError, Job, ProblemBody
+from app.job_views import Job
+from app.views import FieldError, ProblemBody
 
 FINAL: Final = frozenset({"succeeded", "failed", "cancelled"})
 TEMPORARY: Final = frozenset({429, 502, 503, 504})

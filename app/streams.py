@@ -22,10 +22,10 @@ from starlette.types import Receive, Scope, Send
 from app.bodies import EVENT_STREAM
 from app.desk import Desk
 from app.drain import Drain
+from app.job_views import Job
 from app.jobs import FINAL, Jobs
 from app.settings import Settings
 from app.store import StoreError
-from app.views import Job
 
 LOOK_SECONDS: Final = 0.5
 STREAM_SECONDS: Final = 1800.0  # then the client comes back

@@ -9,8 +9,8 @@ from typing import Any, Final, TypeVar
 import pytest
 
 from app.client import AsyncClient, Client
+from app.job_views import Job
 from app.protocol import ProblemError, UnreachableError
-from app.views import Job
 from tests.app.test_client import (
     BRISK,
     BUSY,

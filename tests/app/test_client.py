@@ -12,8 +12,9 @@ import httpx
 import pytest
 
 from app.client import Client
+from app.job_views import Job
 from app.protocol import ForeignAnswerError, ProblemError, UnreachableError
-from app.views import Job, Prediction
+from app.views import Prediction
 from model import load
 from tests.app.training import FOUR, SAMPLE
 from tests.server import Server

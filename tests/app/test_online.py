@@ -14,8 +14,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from app.cli import cli
+from app.job_views import Job
 from app.online import REASONS
-from app.views import Job
 from model import SHIPPED_SHA256, load, load_shipped
 from tests.app.test_client import BRISK, answer, problem, scripted
 from tests.app.training import SAMPLE
