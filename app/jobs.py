@@ -1,4 +1,4 @@
-"""The jobs as their submitters see them: enqueued, shown, listed, cancelled, purged."""
+"""The jobs as their submitters see them: enqueued, shown, listed, cancelled."""
 
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple
@@ -6,10 +6,7 @@ from typing import Any, Final, Literal, NamedTuple
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Select,
     Update,
-    and_,
-    delete,
     func,
     insert,
     select,
@@ -21,9 +18,6 @@ from app.store import Store
 from app.tables import datasets, jobs, now
 from model import Dataset, TrainingConfig
 
-KEY_SECONDS: Final = 86_400.0
-PURGED_JOBS: Final = 1000  # at a time
-PURGED_DATASETS: Final = 8  # of 16 MB each
 FINAL: Final = ("succeeded", "failed", "cancelled")
 
 Promote = Literal["if_better", "always", "never"]
@@ -87,7 +81,6 @@ class Jobs:
         self._store = store
         self._queue_limit = settings.queue_limit
         self._caller_limit = settings.caller_limit
-        self._keep_seconds = settings.keep_jobs_seconds
 
     def enqueue(
         self, submission: Submission, origin: Origin = ANYBODY
@@ -167,38 +160,12 @@ class Jobs:
                 connection.execute(statement)
             return _get(connection, job_id), job["state"] == "running"
 
-    def purge(self) -> bool:
-        """Remove some jobs that ended long ago, and some datasets that no job needs.
-
-        Others wait to write meanwhile, so it is never many; tell whether to go on.
-        """
-        forgotten = _forgotten(self._keep_seconds).limit(PURGED_JOBS)
-        with self._store.write() as connection:
-            gone = connection.execute(delete(jobs).where(jobs.c.id.in_(forgotten)))
-        useless = datasets.c.sha256.in_(_USELESS.limit(PURGED_DATASETS))
-        with self._store.write() as connection:
-            lost = connection.execute(delete(datasets).where(useless))
-        return gone.rowcount == PURGED_JOBS or lost.rowcount == PURGED_DATASETS
-
     def _check_limits(self, connection: Connection, caller: str) -> None:
         if _count_queued(connection) >= self._queue_limit:
             raise QueueFullError(f"{self._queue_limit} jobs are waiting")
         is_own = jobs.c.caller == caller
         if caller and _count_queued(connection, is_own) >= self._caller_limit:
             raise CallerLimitError(f"{self._caller_limit} jobs of this key are waiting")
-
-
-_NEEDED: Final = select(jobs.c.id).where(jobs.c.dataset_sha256 == datasets.c.sha256)
-_USELESS: Final = select(datasets.c.sha256).where(~_NEEDED.exists())
-
-
-def _forgotten(keep_seconds: float) -> Select[int]:
-    """Return a query for the jobs that ended so long ago, but for keys that last."""
-    is_old = jobs.c.finished_at < now() - keep_seconds
-    is_young = jobs.c.created_at > now() - KEY_SECONDS
-    is_kept = and_(jobs.c.idempotency_key.is_not(None), is_young)
-    is_over = jobs.c.state.in_(FINAL)
-    return select(jobs.c.id).where(is_over, is_old, ~is_kept).order_by(jobs.c.id)
 
 
 def change(**values: Any) -> Update:

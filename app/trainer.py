@@ -22,8 +22,8 @@ from app.claims import (
     Work,
 )
 from app.gate import compare, decide
-from app.jobs import Jobs
 from app.progress import Heart, History
+from app.purging import purge
 from app.settings import Settings
 from app.store import Store
 from app.versions import Versions
@@ -49,11 +49,10 @@ class Trainer:
 
     def __init__(self, settings: Settings, name: str, wake: threading.Event) -> None:
         """Take the name that its jobs' owner starts with, and what wakes it."""
-        store = Store(settings)
+        self._store = Store(settings)
         self._settings, self._name, self._wake = settings, name, wake
-        self._versions = Versions(store, settings)
-        self._claims = Claims(store, settings)
-        self._jobs = Jobs(store, settings)
+        self._versions = Versions(self._store, settings)
+        self._claims = Claims(self._store, settings)
         self._taking = threading.Lock()
         self._next_purge = 0.0
 
@@ -142,9 +141,9 @@ class Trainer:
     def _purge(self) -> None:
         """Remove old jobs, now and then; where there are many, some at every look."""
         if time.monotonic() >= self._next_purge:
-            interval = min(PURGE_SECONDS, self._settings.keep_jobs_seconds)
-            self._next_purge = time.monotonic() + interval
-            if self._jobs.purge():
+            keep_seconds = self._settings.keep_jobs_seconds
+            self._next_purge = time.monotonic() + min(PURGE_SECONDS, keep_seconds)
+            if purge(self._store, keep_seconds):
                 self._next_purge = time.monotonic()
 
 

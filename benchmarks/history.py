@@ -23,6 +23,7 @@ from rich.table import Table
 from app.claims import Claims
 from app.job_statistics import JobStatistics
 from app.jobs import Jobs
+from app.purging import purge
 from app.settings import Settings
 from app.store import Store
 from app.versions import Versions
@@ -65,7 +66,7 @@ def costs(server: PostgreSQL, folder: Path, finished: int) -> dict[str, Used]:
         "a runner's look": lambda _: claims.take("look"),
         "GET /train": lambda _: jobs.page(state=None, before=None, limit=20),
         "GET /metrics": lambda _: JobStatistics(store).look(),
-        "a runner's purge": lambda _: jobs.purge(),
+        "a runner's purge": lambda _: purge(store, settings.keep_jobs_seconds),
     }
     found = {name: meter.cost(ask, range(TIMES)) for name, ask in asked.items()}
     store.close()

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from sqlalchemy import func, select, update
 
-from app.jobs import Jobs
+from app.purging import purge
 from app.store import Store
 from app.tables import datasets, jobs
 from tests.app.answers import CSV, assert_problem
@@ -226,7 +226,7 @@ def test_c13_a_key_serves_for_as_long_as_its_job_is_kept(
 ) -> None:
     job = trainer.wait_for_job(_train(trainer, key).json()["id"])
     _age(store, job["id"], 6 * DAY)
-    Jobs(store, trainer.settings()).purge()
+    purge(store, trainer.settings().keep_jobs_seconds)
 
     replay = _train(trainer, key)
 
@@ -238,7 +238,7 @@ def test_c13_a_key_may_be_used_again_after_its_job_is_gone(
 ) -> None:
     job = trainer.wait_for_job(_train(trainer, key).json()["id"])
     _age(store, job["id"], 8 * DAY)
-    Jobs(store, trainer.settings()).purge()
+    purge(store, trainer.settings().keep_jobs_seconds)
 
     again = _train(trainer, key, note="another request")
 

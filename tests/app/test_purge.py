@@ -11,12 +11,11 @@ from app.claims import Claim, Claims, Progress, Result
 from app.gate import Decision
 from app.jobs import (
     ANYBODY,
-    PURGED_DATASETS,
-    PURGED_JOBS,
     Jobs,
     Origin,
     Submission,
 )
+from app.purging import PURGED_DATASETS, PURGED_JOBS, purge
 from app.settings import Settings
 from app.store import Store
 from app.tables import datasets, jobs
@@ -109,7 +108,7 @@ def test_a_job_that_ended_long_ago_goes_with_its_data(
     _succeed(claims)
     _age(store, WEEK + 60)
 
-    queue.purge()
+    purge(store, WEEK)
 
     assert (_jobs(store), _datasets(store)) == ([], set())
 
@@ -126,7 +125,7 @@ def test_it_goes_however_it_ended(
         queue.cancel(job_id)
     _age(store, WEEK + 60)
 
-    queue.purge()
+    purge(store, WEEK)
 
     assert (_jobs(store), _datasets(store)) == ([], set())
 
@@ -138,7 +137,7 @@ def test_a_job_that_ended_lately_stays(
     _succeed(claims)
     _age(store, WEEK - 60)
 
-    queue.purge()
+    purge(store, WEEK)
 
     assert _jobs(store) == [job_id]
     assert _datasets(store) == {queue.get(job_id)["dataset_sha256"]}
@@ -149,7 +148,7 @@ def test_a_job_counts_from_its_end(store: Store, queue: Jobs, claims: Claims) ->
     _age(store, 2 * WEEK)
     _succeed(claims)
 
-    queue.purge()
+    purge(store, WEEK)
 
     assert _jobs(store) == [job_id]
 
@@ -161,7 +160,7 @@ def test_a_job_that_has_not_ended_is_never_too_old(
     _take(claims)
     _age(store, 100 * WEEK)
 
-    queue.purge()
+    purge(store, WEEK)
 
     assert _jobs(store) == [running, waiting]
     assert len(_datasets(store)) == 2
@@ -177,7 +176,7 @@ def test_a_dataset_stays_for_as_long_as_any_job_needs_it(
     _age(store, WEEK + 60)
     needing = _enqueue(queue)
 
-    queue.purge()
+    purge(store, WEEK)
 
     assert _jobs(store) == [needing]
     assert claims.read(_take(claims)).content == _content(store)
@@ -198,7 +197,7 @@ def test_a_dataset_goes_with_the_last_of_its_jobs(
     other = _enqueue(queue, weight=1)
     _age(store, WEEK + 60)
 
-    queue.purge()
+    purge(store, WEEK)
 
     assert _datasets(store) == {queue.get(other)["dataset_sha256"]}
 
@@ -207,16 +206,14 @@ def test_a_dataset_goes_with_the_last_of_its_jobs(
     ("hours", "is_kept"), [(23, True), (25, False)], ids=["23 h", "25 h"]
 )
 def test_a_job_with_a_key_is_kept_for_a_day_at_least(
-    store: Store, settings: Settings, claims: Claims, *, hours: float, is_kept: bool
+    store: Store, queue: Jobs, claims: Claims, *, hours: float, is_kept: bool
 ) -> None:
-    brief = settings.model_copy(update={"keep_jobs_seconds": 1.0})
-    queue = Jobs(store, brief)
     keyed, plain = _enqueue(queue, 1, KEYED), _enqueue(queue, 2)
     for _ in range(2):
         _succeed(claims)
     _age(store, hours * HOUR)
 
-    queue.purge()
+    purge(store, 1.0)
 
     assert _jobs(store) == ([keyed] if is_kept else [])
     assert plain not in _jobs(store)
@@ -230,7 +227,7 @@ def test_after_a_day_a_key_still_lasts_as_long_as_its_job(
     _succeed(claims)
     _age(store, WEEK - 60)
 
-    queue.purge()
+    purge(store, WEEK)
 
     assert _enqueue(queue, origin=KEYED) == job_id
 
@@ -243,7 +240,7 @@ def test_a_purge_leaves_the_versions(
     versions, _ = Versions(store, settings).describe_all()
     _age(store, WEEK + 60)
 
-    queue.purge()
+    purge(store, WEEK)
 
     after, _ = Versions(store, settings).describe_all()
     assert after == versions
@@ -256,7 +253,7 @@ def test_the_number_of_a_purged_job_is_not_given_again(
     first = _enqueue(queue)
     _succeed(claims)
     _age(store, WEEK + 60)
-    queue.purge()
+    purge(store, WEEK)
 
     assert _enqueue(queue) > first
 
@@ -270,7 +267,9 @@ def test_many_jobs_and_datasets_go_in_parts(
     _multiply(store, PURGED_JOBS)
     _age(store, WEEK + 60)
 
-    parts = [(queue.purge(), len(_jobs(store)), len(_datasets(store))) for _ in "12"]
+    parts = [
+        (purge(store, WEEK), len(_jobs(store)), len(_datasets(store))) for _ in "12"
+    ]
 
     assert parts == [(True, PURGED_DATASETS + 3, 3), (False, 1, 1)]
     assert _jobs(store) == [kept]

@@ -14,9 +14,6 @@ from app.gate import PROMOTED, Comparison, Decision
 from app.jobs import (
     ANYBODY,
     FINAL,
-    KEY_SECONDS,
-    PURGED_DATASETS,
-    PURGED_JOBS,
     CallerLimitError,
     FinishedJobError,
     Jobs,
@@ -27,6 +24,7 @@ from app.jobs import (
     UnknownJobError,
     change,
 )
+from app.purging import KEY_SECONDS, PURGED_DATASETS, PURGED_JOBS, purge
 from app.settings import Settings
 from app.store import Store
 from app.tables import datasets, jobs, now
@@ -294,7 +292,7 @@ def test_jobs_that_ended_long_ago_are_forgotten(
     job_id = _enqueue(queue)
     _set(store, job_id, state=state, finished_at=now() - age, created_at=now() - age)
 
-    queue.purge()
+    purge(store, KEEP_SECONDS)
 
     found, _ = queue.page(state=None, before=None, limit=9)
     assert [job["id"] for job in found] == [job_id] * is_kept
@@ -310,7 +308,7 @@ def test_a_job_with_a_key_is_kept_for_a_day(
     long_ago = now() - KEEP_SECONDS - 9
     _set(store, job_id, state="failed", finished_at=long_ago, created_at=now() - age)
 
-    queue.purge()
+    purge(store, KEEP_SECONDS)
 
     found, _ = queue.page(state=None, before=None, limit=9)
     assert [job["id"] for job in found] == [job_id] * is_kept
@@ -322,7 +320,7 @@ def test_people_are_kept_for_as_long_as_a_job_needs_them(
     old, _ = _enqueue(queue), queue.enqueue(replace(REQUEST, data=OTHERS))
     _set(store, old, state="failed", finished_at=now() - KEEP_SECONDS - 9)
 
-    queue.purge()
+    purge(store, KEEP_SECONDS)
 
     with store.read() as connection:
         kept = connection.scalars(select(datasets.c.sha256)).all()
@@ -338,9 +336,9 @@ def test_jobs_are_forgotten_oldest_first_until_none_is_left(
         connection.execute(delete(jobs))
         connection.execute(insert(jobs), [row] * (PURGED_JOBS + 1))
 
-    goes_on = queue.purge()
+    goes_on = purge(store, KEEP_SECONDS)
     left, _ = queue.page(state=None, before=None, limit=9)
-    is_over = not queue.purge()
+    is_over = not purge(store, KEEP_SECONDS)
 
     with store.read() as connection:
         newest = connection.scalar(text("SELECT seq FROM sqlite_sequence"))
@@ -349,7 +347,7 @@ def test_jobs_are_forgotten_oldest_first_until_none_is_left(
 
 
 def test_people_that_nobody_needs_are_forgotten_until_none_is_left(
-    store: Store, queue: Jobs
+    store: Store,
 ) -> None:
     rows = [
         {"sha256": str(number), "rows": 0, "content": b""}
@@ -358,7 +356,7 @@ def test_people_that_nobody_needs_are_forgotten_until_none_is_left(
     with store.write() as connection:
         connection.execute(insert(datasets), rows)
 
-    assert [queue.purge(), queue.purge()] == [True, False]
+    assert [purge(store, KEEP_SECONDS), purge(store, KEEP_SECONDS)] == [True, False]
 
     with store.read() as connection:
         assert connection.scalars(select(datasets.c.sha256)).all() == []
