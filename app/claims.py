@@ -15,7 +15,7 @@ from app.jobs import Promote, change, finish
 from app.settings import Settings
 from app.store import Store
 from app.tables import active, datasets, jobs, now
-from app.versions import active_version, add_version, prune, set_active
+from app.version_rows import active_version, add_version, prune, set_active
 from model import TrainingConfig
 
 Failure = Literal[

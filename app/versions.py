@@ -1,30 +1,22 @@
-"""The versions of the network in the store, and which of them is active.
-
-Whatever changes the active version, or the one before it, counts as a generation, in
-the same transaction.
-"""
+"""The versions of the network in the store: shown, activated, deleted."""
 
 import hashlib
 import logging
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import (
-    Connection,
-    case,
-    delete,
-    func,
-    insert,
-    select,
-    true,
-    update,
-)
+from sqlalchemy import Connection, delete, func, select, true, update
 
 from app.settings import Settings
 from app.store import Store
-from app.tables import active, models, now
+from app.tables import active, models
+from app.version_rows import (
+    SHIPPED_VERSION,
+    active_version,
+    add_version,
+    prune,
+    set_active,
+)
 from model import Artifact, ArtifactError, load, load_shipped
-
-SHIPPED_VERSION: Final = 1
 
 logger = logging.getLogger(__name__)
 
@@ -172,7 +164,8 @@ class Versions:
             VersionInUseError: It is active, or came with the package.
         """
         with self._store.write() as connection:
-            if connection.scalar(_NUMBERS.where(models.c.version == version)) is None:
+            is_it = models.c.version == version
+            if connection.scalar(select(models.c.version).where(is_it)) is None:
                 raise UnknownVersionError("there is no such version")
             if version == SHIPPED_VERSION:
                 raise VersionInUseError("this version came with the package")
@@ -181,12 +174,11 @@ class Versions:
             forgotten = update(active).where(active.c.previous == version)
             generation = active.c.generation + 1  # what is shown of it changes, too
             connection.execute(forgotten.values(previous=None, generation=generation))
-            connection.execute(delete(models).where(models.c.version == version))
+            connection.execute(delete(models).where(is_it))
 
 
 _POINTS = active.c.version == models.c.version
 _IS_ACTIVE = models.c.version == func.coalesce(active.c.version, 0)
-_NUMBERS = select(models.c.version)
 _DESCRIBED = select(
     *(column for column in models.c if column.name != "weights"),
     _IS_ACTIVE.label("active"),
@@ -199,60 +191,6 @@ def _shipped_number(connection: Connection) -> int:
     """Return 1, or the next number where a training took that."""
     newest = connection.scalar(select(func.max(models.c.version)))
     return SHIPPED_VERSION if newest is None else newest + 1
-
-
-def add_version(connection: Connection, weights: bytes, **facts: Any) -> int:
-    """Store a version, not yet active, and return its number.
-
-    Args:
-        connection: A writing transaction.
-        weights: The artifact's bytes.
-        facts: `version`, `parent`, `job` and `note`, where they are given.
-    """
-    artifact = load(weights)
-    version: int = connection.execute(
-        insert(models)
-        .values(
-            sha256=hashlib.sha256(weights).hexdigest(),
-            weights=weights,
-            metrics=artifact.metrics._asdict(),
-            config=artifact.config.to_dict(),
-            dataset_sha256=artifact.dataset_sha256,
-            rows=artifact.rows,
-            created_at=now(),
-            **facts,
-        )
-        .returning(models.c.version)
-    ).scalar_one()
-    return version
-
-
-def set_active(connection: Connection, version: int) -> None:
-    """Make a version the active one, in a writing transaction."""
-    is_same = active.c.version == version
-    changed = connection.execute(
-        update(active).values(
-            version=version,
-            previous=case((is_same, active.c.previous), else_=active.c.version),
-            generation=active.c.generation + 1,
-        )
-    )
-    if changed.rowcount == 0:  # the first of all
-        connection.execute(insert(active).values(id=1, version=version, generation=1))
-
-
-def prune(connection: Connection, keep: int) -> None:
-    """Remove all but the newest versions, the active, the previous and the shipped."""
-    newest = _NUMBERS.order_by(models.c.version.desc()).limit(keep)
-    kept = {SHIPPED_VERSION, *connection.scalars(newest)}
-    pointed = connection.execute(select(active.c.version, active.c.previous)).first()
-    kept.update(number for number in pointed or () if number is not None)
-    connection.execute(delete(models).where(models.c.version.not_in(kept)))
-
-
-def active_version(connection: Connection) -> int | None:
-    """Return the number of the active version, if there is one."""
-    return connection.scalar(select(active.c.version))
 
 
 def _weights(connection: Connection, version: int) -> tuple[bytes, str]:

@@ -18,7 +18,8 @@ from app.settings import Settings
 from app.store import Store, StoreError
 from app.tables import schema
 from app.upgrades import SCHEMA_VERSION
-from app.versions import Versions, add_version
+from app.version_rows import add_version
+from app.versions import Versions
 from model import load_shipped
 from tests.app.answers import EMILY, assert_problem
 from tests.app.training import BRIEF, FOUR, train

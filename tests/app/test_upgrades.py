@@ -14,7 +14,8 @@ from app.settings import Settings
 from app.store import Store, StoreError
 from app.tables import metadata, schema
 from app.upgrades import STEPS, Step, Steps
-from app.versions import Versions, add_version
+from app.version_rows import add_version
+from app.versions import Versions
 from model import load_shipped
 from tests.databases import URL, Databases
 

@@ -77,10 +77,13 @@ POINTS: Final = [
     Point(
         "K9", "before the last statement", "call app.claims Claims.succeed 1", "train"
     ),
-    Point("K10", "before its COMMIT", "return app.versions prune 1", "train"),
+    Point("K10", "before its COMMIT", "return app.version_rows prune 1", "train"),
     Point("K11", "after its COMMIT", "return app.claims Claims.succeed 1", "train"),
     Point(
-        "K12", "activating, before COMMIT", "return app.versions prune 1", "activate"
+        "K12",
+        "activating, before COMMIT",
+        "return app.version_rows prune 1",
+        "activate",
     ),
     Point(
         "K13",
@@ -89,7 +92,7 @@ POINTS: Final = [
         "activate",
     ),
     Point("K14", "one worker swapped", "call app.registry Registry.load 1", "peer"),
-    Point("K15", "in retention", "call app.versions prune 1", "train"),
+    Point("K15", "in retention", "call app.version_rows prune 1", "train"),
     Point("K16", "in the recovery", "call app.progress History.add 3", "twice"),
 ]
 
