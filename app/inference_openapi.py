@@ -11,7 +11,8 @@ from app import inference_views as views
 from app.bodies import JSON_TYPE
 from app.inference_examples import ANSWERS, ERRORS, REQUESTS
 from app.inference_schemas import MODEL_NAME, InferenceRequest
-from app.schemas import MAX_INSTANCES, SHAPES
+from app.schemas import MAX_INSTANCES
+from app.shapes import SHAPES
 from model import OFFSETS
 
 V2: Final = "inference v2"

@@ -28,7 +28,8 @@ from app.inference_schemas import (
     InferenceInput,
     InferenceOutput,
 )
-from app.schemas import MAX_INSTANCES, shape_of
+from app.schemas import MAX_INSTANCES
+from app.shapes import shape_of
 from model import LABEL_THRESHOLD, LABELS, Floats
 
 

@@ -16,7 +16,8 @@ from app.bodies import CSV_TYPE, EVENT_STREAM, JSON_TYPE, TEXT_TYPE
 from app.examples import ANSWERS, BATCH_CSV, EVENTS, METRICS, PROBLEM
 from app.jobs import FINAL
 from app.lazily import lazily
-from app.schemas import SHAPES, Activation, PinQuery, PredictQuery, TrainQuery
+from app.schemas import Activation, PinQuery, PredictQuery, TrainQuery
+from app.shapes import SHAPES
 from app.views import ProblemBody
 
 if TYPE_CHECKING:

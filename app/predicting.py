@@ -13,7 +13,7 @@ from app.inputs import read_artifact, read_table
 from app.lazily import lazily
 from app.prediction import CSV_COLUMNS, answers_in, csv_lines, predict
 from app.registry import ServedModel
-from app.schemas import read_person
+from app.shapes import read_person
 from app.terminal import show_person, write_rows, wrong_option
 from model import Floats, Units
 

@@ -8,7 +8,8 @@ from pydantic_core import to_json
 
 from app.metrics import Metrics
 from app.registry import ServedModel
-from app.schemas import MAX_INSTANCES, read_person, shape_of
+from app.schemas import MAX_INSTANCES
+from app.shapes import read_person, shape_of
 from model import (
     LABEL_THRESHOLD,
     LABELS,

@@ -6,7 +6,8 @@ from typing import Any, Final
 import numpy as np
 
 from app.jobs import Promote, Submission
-from app.schemas import TrainQuery, shape_of
+from app.schemas import TrainQuery
+from app.shapes import shape_of
 from app.training_settings import ConfigChanges
 from model import (
     ARTICLE_CONFIG,

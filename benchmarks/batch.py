@@ -25,7 +25,7 @@ from pydantic_core import to_json
 from rich.console import Console
 from rich.table import Table
 
-from app.schemas import SHAPES
+from app.shapes import SHAPES
 from benchmarks.load import Request, measure
 from model import (
     LABEL_THRESHOLD,

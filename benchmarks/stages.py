@@ -29,8 +29,9 @@ from app.main import create_app
 from app.metrics import Metrics
 from app.prediction import predict
 from app.registry import ServedModel
-from app.schemas import SHAPES, PredictQuery
+from app.schemas import PredictQuery
 from app.settings import Settings
+from app.shapes import SHAPES
 from benchmarks.apps import ANSWER, bare
 from benchmarks.predict import EMILY
 from model import load, load_shipped

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from pydantic import ValidationError
 
-from app.schemas import read_person
+from app.shapes import read_person
 from benchmarks.load import Usage
 from tests.app.answers import CSV, EMILY, JSON, assert_problem, faults
 from tests.app.wire import exchange
