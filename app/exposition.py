@@ -8,7 +8,7 @@ References:
     Prometheus, Metric and label naming.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import accumulate
 from typing import Final
@@ -87,27 +87,17 @@ class _Collector(Collector):
 def _counted(metrics: Metrics) -> Iterator[Metric]:
     """Yield what the processes count."""
     totals = metrics.read()
-    requests = HistogramMetricFamily(
-        "http_server_request_duration_seconds",
-        "Time from a request's arrival to the end of its answer.",
-        labels=_REQUEST_LABELS,
-    )
-    for (method, route, status), found in totals.requests.items():
-        code = str(status) if status else ""
-        requests.add_metric((method, route, code), _buckets(found), found.total)
-    yield requests
-    yield HistogramMetricFamily(
+    yield _requests(totals.requests)
+    yield _histogram(
         "offsetnet_prediction_probability",
         "Probabilities of label F that were answered.",
-        buckets=_buckets(totals.probability),
-        sum_value=totals.probability.total,
+        totals.probability,
     )
     yield _counter("offsetnet_predictions", "People answered.", "label", totals.labels)
-    yield HistogramMetricFamily(
+    yield _histogram(
         "offsetnet_event_loop_lag_seconds",
         "How late the event loop came back to a task that slept.",
-        buckets=_buckets(totals.lag),
-        sum_value=totals.lag.total,
+        totals.lag,
     )
     yield CounterMetricFamily(
         "offsetnet_bugs", "Answers of 500; the log has why.", value=totals.bugs
@@ -120,6 +110,18 @@ def _counted(metrics: Metrics) -> Iterator[Metric]:
     yield _counter(
         "offsetnet_sheds", "Requests turned away, for now.", "reason", totals.sheds
     )
+
+
+def _requests(by_kind: Mapping[tuple[str, str, int], Histogram]) -> Metric:
+    requests = HistogramMetricFamily(
+        "http_server_request_duration_seconds",
+        "Time from a request's arrival to the end of its answer.",
+        labels=_REQUEST_LABELS,
+    )
+    for (method, route, status), found in by_kind.items():
+        code = str(status) if status else ""
+        requests.add_metric((method, route, code), _buckets(found), found.total)
+    return requests
 
 
 def _served(registry: Registry) -> Iterator[Metric]:
@@ -167,6 +169,11 @@ def _stored(look: Look) -> Iterator[Metric]:
         "How long the job that waits longest has waited.",
         value=look.oldest_seconds,
     )
+
+
+def _histogram(name: str, text: str, found: Histogram) -> Metric:
+    buckets = _buckets(found)
+    return HistogramMetricFamily(name, text, buckets=buckets, sum_value=found.total)
 
 
 def _counter(name: str, text: str, label: str, found: dict[str, float]) -> Metric:

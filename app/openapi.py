@@ -69,6 +69,21 @@ _MAKING: Final = Lock()  # a lazy module is half a one to a second thread
 _KINDS: Final = ("person", "batch", "train")
 _REFERENCE: Final = "#/components/schemas/{model}"
 _KEY_PATTERN: Final = '^("[ -~]{1,255}"|[!#-~]([ -~]{0,253}[!#-~])?)$'
+_IDEMPOTENCY_KEY: Final = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "description": "makes a repeated request the same job; kept as long as it, 24 h at "
+    "least",
+    "required": False,
+    "schema": {"type": "string", "pattern": _KEY_PATTERN},
+}
+_IF_MATCH: Final = {
+    "name": "If-Match",
+    "in": "header",
+    "description": "ETag of the active version that was seen, or * for any",
+    "required": True,
+    "schema": {"type": "string"},
+}
 _EVENT: Final = {
     "type": "object",
     "properties": {
@@ -77,6 +92,20 @@ _EVENT: Final = {
         "data": {"type": "string", "contentMediaType": JSON_TYPE},
     },
     "required": ["event", "data"],
+}
+_SHOWN: Final[dict[str, dict[str, Any]]] = {
+    CSV_TYPE: {"example": BATCH_CSV},
+    EVENT_STREAM: {"itemSchema": _EVENT, "example": EVENTS},
+    TEXT_TYPE: {"example": METRICS},
+}
+_PROBLEM: Final = {
+    "description": "A problem",
+    "content": {
+        "application/problem+json": {
+            "schema": {"$ref": "#/components/schemas/ProblemBody"},
+            "example": PROBLEM,
+        }
+    },
 }
 
 
@@ -109,18 +138,6 @@ def _csv(example: str) -> dict[str, Any]:
     return {"schema": {"type": "string"}, "example": example}
 
 
-def _header(
-    name: str, description: str, *, is_required: bool, **schema: str
-) -> dict[str, Any]:
-    return {
-        "name": name,
-        "in": "header",
-        "description": description,
-        "required": is_required,
-        "schema": {"type": "string", **schema},
-    }
-
-
 def _operation(
     query: type[BaseModel],
     content: Mapping[str, Any],
@@ -149,6 +166,8 @@ def _requests(readers: Mapping[tuple[str, int], Any]) -> dict[str, dict[str, Any
         [readers[kind, index] for index in range(len(SHAPES))] for kind in _KINDS
     )
     two = {"offsets": {"instances": [_PEOPLE["offsets"]] * 2}}
+    schema = Activation.model_json_schema()
+    activation = {"schema": schema, "example": {"version": 1}}
     return {
         "predict": _operation(PredictQuery, {JSON_TYPE: _json(person, _PEOPLE)}),
         "predict_batch": _operation(
@@ -157,32 +176,12 @@ def _requests(readers: Mapping[tuple[str, int], Any]) -> dict[str, dict[str, Any
         "train": _operation(
             TrainQuery,
             {JSON_TYPE: _json(train, _TRAIN_EXAMPLES), CSV_TYPE: _csv(_TRAIN_CSV)},
-            _header(
-                "Idempotency-Key",
-                "makes a repeated request the same job; kept as long as it, 24 h "
-                "at least",
-                is_required=False,
-                pattern=_KEY_PATTERN,
-            ),
+            _IDEMPOTENCY_KEY,
             needs_body=False,
         ),
         "activate_model": {
-            "parameters": [
-                _header(
-                    "If-Match",
-                    "ETag of the active version that was seen, or * for any",
-                    is_required=True,
-                )
-            ],
-            "requestBody": {
-                "required": True,
-                "content": {
-                    JSON_TYPE: {
-                        "schema": Activation.model_json_schema(),
-                        "example": {"version": 1},
-                    }
-                },
-            },
+            "parameters": [_IF_MATCH],
+            "requestBody": {"required": True, "content": {JSON_TYPE: activation}},
         },
     }
 
@@ -226,24 +225,12 @@ def _complete(operation: dict[str, Any]) -> None:
             parameter["example"] = _PARAMETERS[parameter["name"]]
     responses = operation["responses"]
     responses.pop("422", None)
-    responses["default"] = {
-        "description": "A problem",
-        "content": {
-            "application/problem+json": {
-                "schema": {"$ref": "#/components/schemas/ProblemBody"},
-                "example": PROBLEM,
-            }
-        },
-    }
+    responses["default"] = _PROBLEM
     for status in responses.keys() & {"200", "202"}:
         name = operation["operationId"]
         example = ANSWERS.get(f"{name} {status}", ANSWERS.get(name))
         content = responses[status]["content"]
         if example is not None:
             content[JSON_TYPE]["example"] = example
-        if CSV_TYPE in content:
-            content[CSV_TYPE]["example"] = BATCH_CSV
-        if EVENT_STREAM in content:
-            content[EVENT_STREAM] = {"itemSchema": _EVENT, "example": EVENTS}
-        if TEXT_TYPE in content:
-            content[TEXT_TYPE]["example"] = METRICS
+        for media_type in _SHOWN.keys() & content.keys():
+            content[media_type] |= _SHOWN[media_type]
