@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
+from starlette.responses import Response
 from starlette.routing import BaseRoute
 from starlette.types import Message, Receive, Scope, Send
 
@@ -68,14 +69,12 @@ class ObservedApp(FastAPI):
         if scope["type"] != "http":
             await super().__call__(scope, receive, send)
             return
-        started = perf_counter()
         state, headers = scope["state"], dict(reversed(scope["headers"]))
-        came = state.get("came", started)
+        came = state.get("came") or perf_counter()
         number = request_id(headers.get(b"x-request-id"))
         state["request_id"], state["headers"], scope["app"] = number, headers, self
         if scope["method"] == "HEAD":
-            scope = {**scope, "method": "GET"}
-            state["is_head"] = True
+            scope, state["is_head"] = {**scope, "method": "GET"}, True
         extra = ((b"x-request-id", number), NOSNIFF)
         direct, block = self._direct.get((scope["method"], scope["path"]), _ROUTED)
         request = RawRequest(scope, receive)
@@ -84,25 +83,22 @@ class ObservedApp(FastAPI):
                 settle_doubled(scope["headers"], headers)
             self._guard.check_host(scope["server"], headers.get(b"host", b""))
             response = None if direct is None else await direct(request)
-        except Exception as error:  # as FastAPI does for its routes
-            if is_bug(error):
-                logger.exception("this is a bug")
-            response = await answer(request, error)
+        except Exception as error:  # noqa: BLE001 - as FastAPI does for its routes
+            response = await _answer_to(error, request)
         if response is None:
-            await turn()  # FastAPI needs a task
-            routed = with_prefix_once(scope)
-            await self._route(routed, receive, _Sender(send, extra, state), came)
+            await self._route(scope, receive, _Sender(send, extra, state), came)
             return
         response.raw_headers += extra
         if not answered_at_once(state.get("cycle"), response):
             await response(scope, receive, _Sender(send, (), state))
-        seconds = perf_counter() - came
-        self._metrics.count_request(block, response.status_code, seconds)
+        self._metrics.count_request(block, response.status_code, perf_counter() - came)
 
     async def _route(
         self, scope: Scope, receive: Receive, sender: "_Sender", came: float
     ) -> None:
         """Go FastAPI's way; where nothing is sent the status is 0."""
+        await turn()  # FastAPI needs a task
+        scope = with_prefix_once(scope)
         prefix = scope["root_path"]
         try:
             await super().__call__(scope, receive, sender)
@@ -112,6 +108,12 @@ class ObservedApp(FastAPI):
             block = self._metrics.block(scope["method"], path)
             seconds = perf_counter() - came
             self._metrics.count_request(block, sender.status, seconds)
+
+
+async def _answer_to(error: Exception, request: RawRequest) -> Response:
+    if is_bug(error):
+        logger.error("this is a bug", exc_info=error)
+    return await answer(request, error)
 
 
 class _Sender:
