@@ -91,18 +91,8 @@ def _run_floats(seed: int, *, is_doubled: bool) -> Run:
             dz = dp * p * (1 - p)
             hidden = dz * dp if is_doubled else dz
             dz1, dz2 = hidden * w[4] * h1 * (1 - h1), hidden * w[5] * h2 * (1 - h2)
-            gradient = (
-                dz1 * x0,
-                dz1 * x1,
-                dz2 * x0,
-                dz2 * x1,
-                dz * h1,
-                dz * h2,
-                dz1,
-                dz2,
-                dz,
-            )
-            for index, slope in enumerate(gradient):
+            g = dz1 * x0, dz1 * x1, dz2 * x0, dz2 * x1, dz * h1, dz * h2, dz1, dz2, dz
+            for index, slope in enumerate(g):
                 w[index] -= rate * slope
     seconds = time.perf_counter() - start
     loss = sum((forward(*x)[2] - y) ** 2 for x, y in people) / len(people)

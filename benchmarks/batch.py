@@ -74,42 +74,42 @@ def _forward(X: Floats) -> list[tuple[float, bool]]:
     return [*zip(P, ARTIFACT.ranges.outside(X).tolist(), strict=True)]
 
 
-def main() -> None:
-    """Print a row for each kind of body."""
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS
+def requests() -> dict[str, tuple[Request, Callable[[bytes], bytes]]]:
+    """Return each kind of body, with what answers it at least."""
     columns = ("weight_offset", "height_offset")
     instances = [dict(zip(columns, person, strict=True)) for person in PEOPLE.tolist()]
     lines = [",".join(columns), *(f"{w},{h}" for w, h in PEOPLE.tolist())]
-    kinds: dict[str, tuple[Request, Callable[[bytes], bytes]]] = {
-        "JSON": (
-            Request("/predict/batch", json.dumps({"instances": instances}).encode()),
-            least_json,
-        ),
-        "CSV": (
-            Request("/predict/batch", "\n".join(lines).encode(), "text/csv"),
-            least_csv,
-        ),
+    as_json, as_csv = json.dumps({"instances": instances}), "\n".join(lines)
+    return {
+        "JSON": (Request("/predict/batch", as_json.encode()), least_json),
+        "CSV": (Request("/predict/batch", as_csv.encode(), "text/csv"), least_csv),
     }
+
+
+def cost_of(least: Callable[[bytes], bytes], body: bytes) -> float:
+    """Return the processor time of an answer at least, in microseconds."""
+    start = time.process_time()
+    for _ in range(REQUESTS):
+        least(body)
+    return (time.process_time() - start) / REQUESTS * 1e6
+
+
+def main() -> None:
+    """Print a row for each kind of body."""
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS
     table = Table("1,000 rows of", "µs of CPU a request", "µs at least", "ratio")
     with (
         tempfile.TemporaryDirectory() as folder,
         Server(Path(folder) / "data") as server,
     ):
-        for kind, (request, least) in kinds.items():
+        for kind, (request, least) in requests().items():
             costs, floors = [], []
             for _ in range(rounds):
                 costs.append(measure(server, request, REQUESTS))
-                start = time.process_time()
-                for _ in range(REQUESTS):
-                    least(request.body)
-                floors.append((time.process_time() - start) / REQUESTS * 1e6)
+                floors.append(cost_of(least, request.body))
             ratios = [cost / floor for cost, floor in zip(costs, floors, strict=True)]
-            table.add_row(
-                kind,
-                f"{median(costs):.0f}",
-                f"{median(floors):.0f}",
-                f"{median(ratios):.2f}",
-            )
+            medians = f"{median(costs):.0f}", f"{median(floors):.0f}"
+            table.add_row(kind, *medians, f"{median(ratios):.2f}")
     Console().print(table)
 
 

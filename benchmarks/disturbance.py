@@ -47,6 +47,8 @@ ENDLESS: Final = {
     "promote": "never",
 }
 
+Found = dict[str, list[Latencies]]  # by state, one of each round
+
 
 @contextmanager
 def training(server: Server, jobs: int) -> Iterator[None]:
@@ -89,36 +91,30 @@ def be_quiet(server: Server) -> None:
     wait_for(lambda: 0.0 <= cpu_share(server, 0.5) < QUIET_SHARE)
 
 
-def main() -> None:
-    """Print a row for each state."""
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS
-    begin = time.monotonic()
-    found: dict[str, list[Latencies]] = {}
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        Server(Path(folder) / "ours") as ours,
-        Server(
-            Path(folder) / "bare", command=(*UVICORN, "benchmarks.apps:bare")
-        ) as bare,
-    ):
-        measure(ours, PREDICT, 2_000)
-        rate = 1e6 / measure(ours, PREDICT, 4_000) / 3
+def play(ours: Server, bare: Server, rate: float, rounds: int) -> Found:
+    """Ask both servers at that rate in each state, in turns."""
+    found: Found = {}
 
-        def ask(state: str, server: Server) -> None:
-            latencies = ask_steadily(server.port, PREDICT, rate, SECONDS)
-            found.setdefault(state, []).append(latencies)
+    def ask(state: str, server: Server) -> None:
+        latencies = ask_steadily(server.port, PREDICT, rate, SECONDS)
+        found.setdefault(state, []).append(latencies)
 
-        for _ in range(rounds):
-            be_quiet(ours)
-            ask("bare, idle", bare)
-            with busy_loop():
-                ask("bare, a loop at nice 15", bare)
-            ask("offsetnet, idle", ours)
-            with training(ours, 1):
-                ask("offsetnet, a job running", ours)
-            be_quiet(ours)
-            with training(ours, 1 + QUEUED):
-                ask(f"offsetnet, and {QUEUED} queued", ours)
+    for _ in range(rounds):
+        be_quiet(ours)
+        ask("bare, idle", bare)
+        with busy_loop():
+            ask("bare, a loop at nice 15", bare)
+        ask("offsetnet, idle", ours)
+        with training(ours, 1):
+            ask("offsetnet, a job running", ours)
+        be_quiet(ours)
+        with training(ours, 1 + QUEUED):
+            ask(f"offsetnet, and {QUEUED} queued", ours)
+    return found
+
+
+def table_of(found: Found) -> Table:
+    """Return a row for each state."""
     table = Table("server", "requests", "failed", "p50, µs", "p99, µs", "p99 over idle")
     table.add_column("over the loop's")
     p99 = {state: percentile(pooled, 99) for state, pooled in found.items()}
@@ -134,10 +130,7 @@ def main() -> None:
             f"{over_idle:.2f}",
             "" if "idle" in state or "loop" in state else f"{over_idle / loop:.2f}",
         )
-    console = Console()
-    console.print(table)
-    seconds = time.monotonic() - begin
-    console.print(f"{rate:.0f} requests a second, {rounds} rounds, {seconds:.0f} s")
+    return table
 
 
 def percentile(pooled: list[Latencies], percent: int) -> float:
@@ -145,6 +138,26 @@ def percentile(pooled: list[Latencies], percent: int) -> float:
     return float(
         np.percentile(np.concatenate([one.seconds for one in pooled]), percent)
     )
+
+
+def main() -> None:
+    """Print a row for each state."""
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS
+    begin = time.monotonic()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Server(Path(folder) / "ours") as ours,
+        Server(
+            Path(folder) / "bare", command=(*UVICORN, "benchmarks.apps:bare")
+        ) as bare,
+    ):
+        measure(ours, PREDICT, 2_000)
+        rate = 1e6 / measure(ours, PREDICT, 4_000) / 3
+        table = table_of(play(ours, bare, rate, rounds))
+    console = Console()
+    console.print(table)
+    seconds = time.monotonic() - begin
+    console.print(f"{rate:.0f} requests a second, {rounds} rounds, {seconds:.0f} s")
 
 
 if __name__ == "__main__":

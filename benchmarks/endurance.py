@@ -13,6 +13,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -71,28 +72,13 @@ def over_swaps(server: Server, swaps: int) -> Table:
     """Return size and tail after every tenth of the swaps."""
     versions = [1, train(server, promote="never")["model_version"]]
     table = Table("swaps", "MiB", "descriptors", "p99, µs")
-    activate = [
-        Request(
-            "/models/active",
-            f'{{"version":{version}}}'.encode(),
-            method="PUT",
-            headers={"If-Match": "*"},
-        )
-        for version in versions
-    ]
-    swappers = [Connection(server.port, request) for request in activate]
+    swappers = [Connection(server.port, activation(version)) for version in versions]
     asker, taken = Connection(server.port, PREDICT), list[float]()
     for number in range(1, swaps + 1):
         swapper = swappers[number % 2]
         swapper.send()
         swapper.receive()
-        wanted = f'"model_version":{versions[number % 2]}}}'.encode()
-        for _ in range(PREDICTIONS):
-            start = time.perf_counter()
-            asker.send()
-            if not asker.receive().endswith(wanted):
-                raise RuntimeError("another version answered")
-            taken.append(time.perf_counter() - start)
+        taken += ask(asker, versions[number % 2])
         if number % (swaps // 10) == 0:
             usage = Usage.of(server.process.pid)
             table.add_row(
@@ -103,6 +89,23 @@ def over_swaps(server: Server, swaps: int) -> Table:
             )
             taken.clear()
     return table
+
+
+def activation(version: int) -> Request:
+    """Return what makes a version the active one."""
+    body = f'{{"version":{version}}}'.encode()
+    return Request("/models/active", body, method="PUT", headers={"If-Match": "*"})
+
+
+def ask(asker: Connection, version: int) -> Iterator[float]:
+    """Yield the seconds of some predictions, which that version must answer."""
+    wanted = f'"model_version":{version}}}'.encode()
+    for _ in range(PREDICTIONS):
+        start = time.perf_counter()
+        asker.send()
+        if not asker.receive().endswith(wanted):
+            raise RuntimeError("another version answered")
+        yield time.perf_counter() - start
 
 
 def main() -> None:

@@ -76,12 +76,7 @@ def main() -> None:
     people = read_people(path)
     results = [compare(people, seed) for seed in SEEDS]
     table = Table(
-        "seed",
-        "epochs",
-        "mse",
-        "ratio",
-        "accuracy lost",
-        "calibration error",
+        *("seed", "epochs", "mse", "ratio", "accuracy lost", "calibration error"),
         title="default training beside logistic regression, 20 % held out",
     )
     for result in results:
@@ -94,14 +89,11 @@ def main() -> None:
             f"{result.ours.calibration_error:.4f}",
         )
     table.add_section()
-    table.add_row(
-        "worst",
-        "",
-        "",
-        f"{max(result.mse_ratio for result in results):.4f}",
-        f"{max(result.accuracy_loss for result in results):+.4f}",
-        f"{max(result.ours.calibration_error for result in results):.4f}",
-    )
+    worst_ratio = max(result.mse_ratio for result in results)
+    worst_loss = max(result.accuracy_loss for result in results)
+    worst_error = max(result.ours.calibration_error for result in results)
+    worst = (f"{worst_ratio:.4f}", f"{worst_loss:+.4f}", f"{worst_error:.4f}")
+    table.add_row("worst", "", "", *worst)
     Console().print(table)
 
 

@@ -48,7 +48,13 @@ GUARD: Final = Guard(SETTINGS)
 MODEL: Final = ServedModel.of(1, load(load_shipped()))
 ROUTE: Final = ("POST", "/predict")
 METRICS: Final = Metrics([ROUTE], ())
-
+NUMBERS: Final = (-7.0, -3.0)
+WRITTEN: Final = {
+    "probability": 0.949,
+    "label": "F",
+    "extrapolating": False,
+    "model_version": 1,
+}
 SERVICE: Final = SimpleNamespace(
     admission=Admission(),
     guard=GUARD,
@@ -98,18 +104,12 @@ def microseconds(work: Callable[[], object]) -> float:
     return min(timeit.repeat(work, number=CALLS, repeat=REPEATS)) / CALLS * 1e6
 
 
-def main() -> None:
-    """Print a row for each stage."""
+def stages() -> dict[str, Callable[[], object]]:
+    """Return what is done for a prediction, by its name."""
     request = RawRequest(scope(), receive)
     headers = request.scope["state"]["headers"] = dict(HEADERS)
-    reader, numbers = SHAPES[0].person.validator, (-7.0, -3.0)
-    answer = {
-        "probability": 0.949,
-        "label": "F",
-        "extrapolating": False,
-        "model_version": 1,
-    }
-    stages: dict[str, Callable[[], object]] = {
+    reader = SHAPES[0].person.validator
+    return {
         "is the Host one of ours": lambda: GUARD.check_host(
             request.scope["server"], headers[b"host"]
         ),
@@ -121,20 +121,24 @@ def main() -> None:
             MODEL, EMILY, METRICS, with_explanation=False
         ),
         "- validating the bytes": lambda: reader.validate_json(EMILY),
-        "- the network": lambda: MODEL.predict_one(*numbers),
-        "- the ranges of training": lambda: MODEL.artifact.ranges.contain(*numbers),
+        "- the network": lambda: MODEL.predict_one(*NUMBERS),
+        "- the ranges of training": lambda: MODEL.artifact.ranges.contain(*NUMBERS),
         "- counting the answer": lambda: METRICS.count_prediction(0.9),
-        "- writing the answer": lambda: to_json(answer),
+        "- writing the answer": lambda: to_json(WRITTEN),
         "the answer as an object": lambda: Json(ANSWER),
         "counting the request": lambda: METRICS.count_request(
             METRICS.block(*ROUTE), 200, 2e-5
         ),
     }
+
+
+def main() -> None:
+    """Print a row for each stage."""
     whole = microseconds(call(create_app(SETTINGS)))
     table = Table("stage", "µs", "of the whole")
     table.add_row("bare application", f"{microseconds(call(bare())):.1f}", "")
     table.add_row("offsetnet", f"{whole:.1f}", "100 %", end_section=True)
-    for name, work in stages.items():
+    for name, work in stages().items():
         found = microseconds(work)
         table.add_row(name, f"{found:.2f}", f"{100 * found / whole:.0f} %")
     Console().print(table)

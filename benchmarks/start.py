@@ -12,6 +12,7 @@ import http.client
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import median
@@ -81,19 +82,8 @@ def idle(folder: Path) -> tuple[float, float, int]:
         return share.result(), bare_share, Usage.of(runner).rss_bytes
 
 
-def main() -> None:
-    """Print a row for each server, then what ours does while nothing is asked."""
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS
-    commands = {"FastAPI, one route": (*UVICORN, ONE_ROUTE)}
-    starts: dict[str, list[Start]] = {"FastAPI, one route": [], "offsetnet": []}
-    with tempfile.TemporaryDirectory() as folder:
-        for number in range(rounds):
-            for name, found in starts.items():
-                data_dir = Path(folder) / f"{number}-{name[:4]}"
-                server, one = start(data_dir, commands.get(name))
-                server.stop()
-                found.append(one)
-        share, bare_share, runner_bytes = idle(Path(folder))
+def table_of(starts: Mapping[str, list[Start]]) -> Table:
+    """Return a row for each server."""
     table = Table(
         "server", "ready, s", "ratio", "CPU until then, s", "RSS, MiB", "ratio"
     )
@@ -108,8 +98,24 @@ def main() -> None:
             f"{median(one.rss_bytes for one in found) / 2**20:.0f}",
             f"{median(one.rss_bytes / other.rss_bytes for one, other in pairs):.2f}",
         )
+    return table
+
+
+def main() -> None:
+    """Print a row for each server, then what ours does while nothing is asked."""
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS
+    commands = {"FastAPI, one route": (*UVICORN, ONE_ROUTE)}
+    starts: dict[str, list[Start]] = {"FastAPI, one route": [], "offsetnet": []}
+    with tempfile.TemporaryDirectory() as folder:
+        for number in range(rounds):
+            for name, found in starts.items():
+                data_dir = Path(folder) / f"{number}-{name[:4]}"
+                server, one = start(data_dir, commands.get(name))
+                server.stop()
+                found.append(one)
+        share, bare_share, runner_bytes = idle(Path(folder))
     console = Console()
-    console.print(table)
+    console.print(table_of(starts))
     console.print(
         f"Idle, server and runner use {100 * share:.2f} % of a core (1.5 allowed), and "
         f"the other {100 * bare_share:.2f} % meanwhile. "

@@ -264,38 +264,48 @@ def story(tmp_path_factory: pytest.TempPathFactory, postgresql: PostgreSQL) -> S
     """What a server said while its database came and went."""
     url = postgresql.new_database().replace(":@", f":{CANARY}@")
     postgresql.stop()
-    server = Server(
-        tmp_path_factory.mktemp("story") / "data",
-        environment={URL: url, "OFFSETNET_POLL_SECONDS": "0.2"},
-    )
+    environment = {URL: url, "OFFSETNET_POLL_SECONDS": "0.2"}
+    server = Server(tmp_path_factory.mktemp("story") / "data", environment=environment)
     try:
         wait_for(server.is_alive)
         away = _ask(server)
         postgresql.start()
         wait_for(lambda: server.client.get("/readyz").is_success)
         met, first = _ask(server, *IN_MEMORY, "readyz"), train(server, **BRIEF)
-        with ThreadPoolExecutor(1) as pool:
-            job_id = server.client.post("/train", json=SECONDS_LONG).json()["id"]
-            stream = pool.submit(_follow, server, job_id)
-            wait_for(lambda: _is_running(server, job_id))
-            postgresql.stop()
-            wait_for(lambda: server.client.get("/readyz").json()["degraded"])
-            gone = _ask(server)
-            postgresql.start()
-            wait_for(lambda: not server.client.get("/readyz").json()["degraded"])
-            return Story(
-                away=away,
-                met=met,
-                first=first,
-                gone=gone,
-                interrupted=server.wait_for_job(job_id),
-                events=stream.result(),
-                back=_ask(server, "readyz", "list jobs"),
-                following=train(server, **BRIEF),
-                log=server.log(),
-            )
+        gone, interrupted, events = _interrupt(server, postgresql)
+        return Story(
+            away=away,
+            met=met,
+            first=first,
+            gone=gone,
+            interrupted=interrupted,
+            events=events,
+            back=_ask(server, "readyz", "list jobs"),
+            following=train(server, **BRIEF),
+            log=server.log(),
+        )
     finally:
         server.__exit__(None, None, None)
+
+
+def _interrupt(
+    server: Server, postgresql: PostgreSQL
+) -> tuple[dict[str, httpx.Response], dict[str, Any], list[ServerSentEvent]]:
+    """Stop the database under a job, and start it again.
+
+    Returns:
+        The answers meanwhile, and the job and its events in the end.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        job_id = server.client.post("/train", json=SECONDS_LONG).json()["id"]
+        stream = pool.submit(_follow, server, job_id)
+        wait_for(lambda: _is_running(server, job_id))
+        postgresql.stop()
+        wait_for(lambda: server.client.get("/readyz").json()["degraded"])
+        gone = _ask(server)
+        postgresql.start()
+        wait_for(lambda: not server.client.get("/readyz").json()["degraded"])
+        return gone, server.wait_for_job(job_id), stream.result()
 
 
 def _is_running(server: Server, job_id: int) -> bool:

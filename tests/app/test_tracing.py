@@ -295,11 +295,7 @@ def test_the_service_without_the_extra_serves(tmp_path: Path) -> None:
     assert response.status_code == 200
 
 
-@pytest.mark.parametrize("variable", ["FASTAPI_OTEL_AUTO_CONFIGURE", "UNUSED"])
-def test_without_the_setting_nothing_for_sending_is_imported(
-    tmp_path: Path, variable: str
-) -> None:
-    program = f"""
+LIFESPAN: Final = """
 import asyncio, sys
 from pathlib import Path
 from app.access_log import create_app as logged
@@ -307,21 +303,27 @@ from app.main import create_app
 from app.settings import Settings
 
 async def live():
-    app = create_app(Settings(data_dir=Path({str(tmp_path)!r})))
+    app = create_app(Settings(data_dir=Path(sys.argv[1])))
     events = iter(["startup", "shutdown"])
     async def receive():
-        return {{"type": "lifespan." + next(events)}}
+        return {"type": "lifespan." + next(events)}
     async def send(message):
         print(message["type"])
-    await app({{"type": "lifespan", "state": {{}}}}, receive, send)
+    await app({"type": "lifespan", "state": {}}, receive, send)
 
 asyncio.run(live())
 print([name for name in sys.modules
        if name.startswith(("opentelemetry.sdk", "opentelemetry.exporter", "google"))])
 """
+
+
+@pytest.mark.parametrize("variable", ["FASTAPI_OTEL_AUTO_CONFIGURE", "UNUSED"])
+def test_without_the_setting_nothing_for_sending_is_imported(
+    tmp_path: Path, variable: str
+) -> None:
     inherited = {k: v for k, v in os.environ.items() if "OFFSETNET" not in k}
     done = subprocess.run(
-        [sys.executable, "-c", program],
+        [sys.executable, "-c", LIFESPAN, str(tmp_path)],
         env=inherited
         | {variable: "true", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"},
         capture_output=True,

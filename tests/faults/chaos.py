@@ -93,10 +93,7 @@ def play(folder: Path, jobs: int, shortest: float, longest: float, seed: int) ->
         while not client.has_submitted.is_set() or _has_waiting(server):
             pause = time.monotonic() + choice.uniform(shortest, longest)
             wait_for(lambda: time.monotonic() > pause, longest + 1)  # noqa: B023
-            if stops % 2:
-                database.crash()
-            else:
-                database.stop()
+            (database.crash if stops % 2 else database.stop)()
             stops += 1
             database.start()
         for job_id in sorted(client.record.acknowledged):
@@ -106,7 +103,7 @@ def play(folder: Path, jobs: int, shortest: float, longest: float, seed: int) ->
             one.result()
         found = violations(server.settings(), client.record)
     database.remove()
-    endings = [next(iter(seen)) for seen in client.record.endings.values()]
+    endings = (next(iter(seen)) for seen in client.record.endings.values())
     succeeded = sum(ending.state == "succeeded" for ending in endings)
     total = client.record.predictions.total()
     return Chaos(jobs, succeeded, stops, total, client.failures, found)

@@ -146,21 +146,6 @@ async def _peak(port: int, seen: Seen) -> float:
 async def _open_loop(port: int, seen: Seen) -> None:
     """Ask at a fixed rate, whatever is answered."""
     free, number, running = list[Connection](), 0, set[asyncio.Task[None]]()
-
-    async def one() -> None:
-        try:
-            while free and free[-1].is_closed:
-                await free.pop().close()
-            connection = free.pop() if free else await Connection.open(port)
-            status, is_told = await connection.ask(BATCH)
-        except (OSError, EOFError):
-            seen.statuses[CUT] += 1
-            return
-        seen.statuses[status] += 1
-        seen.turned_away += status == 503
-        seen.without_retry += status == 503 and not is_told
-        free.append(connection)
-
     began = time.perf_counter()
     while (now := time.perf_counter() - began) < seen.seconds:
         due = int(now * seen.peak * TIMES)
@@ -168,7 +153,7 @@ async def _open_loop(port: int, seen: Seen) -> None:
             if len(running) >= MAX_CONNECTIONS:
                 seen.unsent += 1
                 continue
-            task = asyncio.create_task(one())
+            task = asyncio.create_task(_ask(port, free, seen))
             running.add(task)
             task.add_done_callback(running.discard)
         number = due
@@ -176,6 +161,22 @@ async def _open_loop(port: int, seen: Seen) -> None:
     await asyncio.gather(*running)
     for connection in free:
         await connection.close()
+
+
+async def _ask(port: int, free: list[Connection], seen: Seen) -> None:
+    """Ask for a batch, on a connection that is free or new."""
+    try:
+        while free and free[-1].is_closed:
+            await free.pop().close()
+        connection = free.pop() if free else await Connection.open(port)
+        status, is_told = await connection.ask(BATCH)
+    except (OSError, EOFError):
+        seen.statuses[CUT] += 1
+        return
+    seen.statuses[status] += 1
+    seen.turned_away += status == 503
+    seen.without_retry += status == 503 and not is_told
+    free.append(connection)
 
 
 async def _probe(port: int, seen: Seen) -> None:

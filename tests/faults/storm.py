@@ -141,18 +141,23 @@ def play(folder: Path, environment: dict[str, str], kills: int, seed: int) -> St
         for one in running:
             one.result()
     with server:
-        for job_id in sorted(clients.record.acknowledged):
-            clients.record.see(server.wait_for_job(job_id))
-        jobs = _all_jobs(server)
-        generation = server.client.get("/models").json()["generation"]
-        found = violations(server.settings(), clients.record)
+        return _judge(server, clients, kills)
+
+
+def _judge(server: Server, clients: Clients, kills: int) -> Storm:
+    """Wait for every job to end, and compare what is stored with what was told."""
+    for job_id in sorted(clients.record.acknowledged):
+        clients.record.see(server.wait_for_job(job_id))
+    jobs = _all_jobs(server)
+    generation = server.client.get("/models").json()["generation"]
+    found = violations(server.settings(), clients.record)
     promoted = sum(job["outcome"] == "promoted" for job in jobs)
-    lowest = 1 + promoted + clients.told["activated"]
+    activated = clients.told["activated"]
+    lowest = 1 + promoted + activated
     if not lowest <= generation <= lowest + clients.told["perhaps activated"]:
         found.append(f"generation {generation}, at least {lowest} were told")
     cancelled = sum(job["state"] == "cancelled" for job in jobs)
     total = clients.record.predictions.total()
-    activated = clients.told["activated"]
     return Storm(kills, len(jobs), cancelled, activated, total, found)
 
 

@@ -134,32 +134,13 @@ def play(server: Server, hang: Hang, seconds: float) -> Seen:
     running = server.client.post("/train", json=ENDLESS).json()["id"]
     stream = Stream(server, running)
     asking, predicting = Clients(server), Clients(server)
-    with ThreadPoolExecutor(CLIENTS + 1) as pool:
-        with hang():
-            begin = time.monotonic()
-            until = begin + seconds
-            working = [pool.submit(predicting.ask, "POST", "/predict", EMILY, until)]
-            for number in range(CLIENTS):
-                method = ("POST", "POST", "POST", "GET")[number % 4]
-                body = BRIEF if method == "POST" else None
-                working.append(pool.submit(asking.ask, method, "/train", body, until))
-            wait_for(lambda: _is_degraded(server) or _can_read(server))
-            degraded = time.monotonic() - begin
-            wait_for(lambda: time.monotonic() > until, seconds + 1)
-        released = time.monotonic()
-    for one in working:
-        one.result()  # fails where a client was not answered at all
+    begin, degraded = _hang(server, hang, asking, predicting, seconds)
+    released = time.monotonic()
     wait_for(lambda: not _is_degraded(server) and _lists(server))
-    recovered = time.monotonic() - released
-    accepted = [
-        running,
-        *(a.json()["id"] for a in asking.answers if a.status_code == 202),
-    ]
-    stored = _lists(server)
-    with hang():
-        told = time.monotonic()
-        server.stop()
-        stopped = time.monotonic() - told
+    recovered = time.monotonic()
+    accepted = [a.json()["id"] for a in asking.answers if a.status_code == 202]
+    unasked = {*_lists(server)} - {running, *accepted}
+    told, stopped = _stop(server, hang)
     return Seen(
         refused=sum(answer.status_code == 503 for answer in asking.answers),
         odd=_odd(asking.answers) + [str(a) for a in predicting.answers if a.is_error],
@@ -167,14 +148,46 @@ def play(server: Server, hang: Hang, seconds: float) -> Seen:
         lasted=Limits(
             answer=max(asking.lasted),
             prediction=max(predicting.lasted),
-            degraded=degraded,
-            recovered=recovered,
+            degraded=degraded - begin,
+            recovered=recovered - released,
             ping=stream.longest_silence(begin, released),
             draining=stream.drained - told if stream.drained else 60.0,
-            stopped=stopped,
+            stopped=stopped - told,
         ),
-        unasked=len(set(stored) - set(accepted)),
+        unasked=len(unasked),
     )
+
+
+def _hang(
+    server: Server, hang: Hang, asking: Clients, predicting: Clients, seconds: float
+) -> tuple[float, float]:
+    """Let the database hang while clients ask.
+
+    Returns:
+        When it began, and when the server told of it.
+    """
+    with ThreadPoolExecutor(CLIENTS + 1) as pool, hang():
+        begin = time.monotonic()
+        until = begin + seconds
+        working = [pool.submit(predicting.ask, "POST", "/predict", EMILY, until)]
+        for number in range(CLIENTS):
+            method = ("POST", "POST", "POST", "GET")[number % 4]
+            body = BRIEF if method == "POST" else None
+            working.append(pool.submit(asking.ask, method, "/train", body, until))
+        wait_for(lambda: _is_degraded(server) or _can_read(server))
+        degraded = time.monotonic()
+        wait_for(lambda: time.monotonic() > until, seconds + 1)
+    for one in working:
+        one.result()  # fails where a client was not answered at all
+    return begin, degraded
+
+
+def _stop(server: Server, hang: Hang) -> tuple[float, float]:
+    """Stop the server while its database hangs; return the times before and after."""
+    with hang():
+        told = time.monotonic()
+        server.stop()
+        return told, time.monotonic()
 
 
 def _is_degraded(server: Server) -> bool:
