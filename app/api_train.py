@@ -10,6 +10,7 @@ from app import bodies, job_views, submission
 from app.bodies import RawRequest
 from app.conditions import idempotency_key
 from app.endpoints import Number, TheService, caller, read_query, router
+from app.job_words import State
 from app.jobs import Origin, Submission
 from app.prefix import published
 from app.preview import preview
@@ -64,7 +65,7 @@ async def cancel_job(
 @reading.get("/train")
 async def list_jobs(
     service: TheService,
-    state: job_views.State | None = None,
+    state: State | None = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     before: Annotated[int | None, Query(ge=1, le=MAX_INTEGER)] = None,
 ) -> job_views.JobPage:

@@ -11,7 +11,8 @@ from typing import Any, Final, Literal, NamedTuple
 from sqlalchemy import ColumnElement, Connection, Update, and_, or_, select
 
 from app.gate import Comparison, Decision
-from app.jobs import Promote, change, finish
+from app.job_words import Promote
+from app.jobs import change, finish
 from app.settings import Settings
 from app.store import Store
 from app.tables import active, datasets, jobs, now

@@ -8,12 +8,10 @@ References:
     Brier (1950), Verification of forecasts expressed in terms of probability.
 """
 
-from typing import Final, Literal, NamedTuple
+from typing import Final, NamedTuple
 
-from app.jobs import Promote
+from app.job_words import Outcome, Promote
 from model import MIN_ROWS_TO_SPLIT, Artifact, Dataset, Metrics, evaluate
-
-Outcome = Literal["promoted", "rejected", "kept"]
 
 
 class Comparison(NamedTuple):

@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from pydantic import BaseModel, Field
 
+from app.job_words import Outcome, Promote, State
 from app.views import Metrics, time_of
-
-State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 
 
 class Comparison(BaseModel):
@@ -32,7 +31,7 @@ class Job(BaseModel):
 
     id: int
     state: State
-    outcome: Literal["promoted", "rejected", "kept"] | None
+    outcome: Outcome | None
     reason: str | None = Field(description="why it failed, or does not serve")
     attempt: int
     epoch: int
@@ -47,7 +46,7 @@ class Job(BaseModel):
     rows: int
     dataset_sha256: str
     config: dict[str, Any]
-    promote: Literal["if_better", "always", "never"]
+    promote: Promote
     note: str | None
     warnings: list[str]
     metrics: Comparison | None
@@ -101,7 +100,7 @@ class DryRun(BaseModel):
     conflicting_rows: int = Field(description="whose offsets stand under both labels")
     dataset_sha256: str
     config: dict[str, Any]
-    promote: Literal["if_better", "always", "never"]
+    promote: Promote
     warnings: list[str]
     champion: Metrics | None = Field(
         description="the active version on the holdout, null without one"

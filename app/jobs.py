@@ -1,7 +1,7 @@
 """The jobs as their submitters see them: enqueued, shown, listed, cancelled."""
 
 from dataclasses import dataclass
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
     ColumnElement,
@@ -13,14 +13,11 @@ from sqlalchemy import (
     update,
 )
 
+from app.job_words import Promote
 from app.settings import Settings
 from app.store import Store
 from app.tables import datasets, jobs, now
 from model import Dataset, TrainingConfig
-
-FINAL: Final = ("succeeded", "failed", "cancelled")
-
-Promote = Literal["if_better", "always", "never"]
 
 
 class QueueFullError(Exception):

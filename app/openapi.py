@@ -14,7 +14,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from app.bodies import CSV_TYPE, EVENT_STREAM, JSON_TYPE, TEXT_TYPE
 from app.examples import ANSWERS, BATCH_CSV, EVENTS, METRICS, PROBLEM
-from app.jobs import FINAL
+from app.job_words import FINAL
 from app.lazily import lazily
 from app.schemas import Activation, PinQuery, PredictQuery, TrainQuery
 from app.shapes import SHAPES

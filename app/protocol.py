@@ -17,9 +17,9 @@ from httpx_sse import ServerSentEvent, SSEError
 from pydantic import BaseModel, ValidationError
 
 from app.job_views import Job
+from app.job_words import FINAL
 from app.views import FieldError, ProblemBody
 
-FINAL: Final = frozenset({"succeeded", "failed", "cancelled"})
 TEMPORARY: Final = frozenset({429, 502, 503, 504})
 FIRST_PAUSE: Final = 0.1
 LONGEST_PAUSE: Final = 4.0

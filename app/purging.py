@@ -4,7 +4,7 @@ from typing import Final
 
 from sqlalchemy import Select, and_, delete, select
 
-from app.jobs import FINAL
+from app.job_words import FINAL
 from app.store import Store
 from app.tables import datasets, jobs, now
 

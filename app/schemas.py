@@ -19,6 +19,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict
 
+from app.job_words import Promote
 from app.training_settings import PATIENCE, STRICT, ConfigChanges, Patience
 from model import IMPERIAL, METRIC, OFFSETS, Units
 
@@ -112,8 +113,8 @@ def _printable(note: str) -> str:
     return note
 
 
-Promote = Annotated[
-    Literal["if_better", "always", "never"],
+Promotion = Annotated[
+    Promote,
     Field(
         description="whether the new version shall serve: if_better (it is about as "
         "good as the active one, or better), always or never; default if_better"
@@ -133,7 +134,7 @@ class TrainRequest(BaseModel, Generic[ExampleT]):
 
     examples: list[ExampleT] = _EXAMPLES
     config: ConfigChanges = ConfigChanges()
-    promote: Promote = "if_better"
+    promote: Promotion = "if_better"
     note: Note | None = _NOTE
 
 
@@ -151,7 +152,7 @@ class TrainQuery(ConfigChanges, DryRunQuery):
     """How to train on the people of a CSV, as query parameters."""
 
     patience: Annotated[Patience, BeforeValidator(_null)] = PATIENCE
-    promote: Promote = "if_better"
+    promote: Promotion = "if_better"
     note: Note | None = _NOTE
 
 

@@ -23,7 +23,8 @@ from app.bodies import EVENT_STREAM
 from app.desk import Desk
 from app.drain import Drain
 from app.job_views import Job
-from app.jobs import FINAL, Jobs
+from app.job_words import FINAL
+from app.jobs import Jobs
 from app.settings import Settings
 from app.store import StoreError
 

@@ -5,7 +5,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from app.jobs import Promote, Submission
+from app.job_words import Promote
+from app.jobs import Submission
 from app.schemas import TrainQuery
 from app.shapes import shape_of
 from app.training_settings import ConfigChanges

@@ -15,7 +15,8 @@ from sqlalchemy import Table, delete, func, select, update
 
 from app.claims import Claim, Claims, LostJobError, Progress, Result, StaleChampionError
 from app.gate import PROMOTED, Comparison, Decision, compare, decide
-from app.jobs import Jobs, Promote, Submission
+from app.job_words import Promote
+from app.jobs import Jobs, Submission
 from app.settings import Settings
 from app.store import Store
 from app.tables import active, jobs, models

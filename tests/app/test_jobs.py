@@ -18,7 +18,8 @@ from sqlalchemy.exc import IntegrityError, StatementError
 from app.claims import Claim, Claims, LostJobError, Progress, Result, StaleChampionError
 from app.engines import has_safe_wal
 from app.gate import PROMOTED, Decision
-from app.jobs import Jobs, Promote, QueueFullError, Submission, UnknownJobError
+from app.job_words import Promote
+from app.jobs import Jobs, QueueFullError, Submission, UnknownJobError
 from app.metrics import Metrics
 from app.registry import Registry
 from app.settings import Settings

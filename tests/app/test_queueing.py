@@ -11,9 +11,9 @@ from sqlalchemy import delete, insert, select, text, update
 
 from app.claims import Claim, Claims, LostJobError, Progress, Result, StaleChampionError
 from app.gate import PROMOTED, Comparison, Decision
+from app.job_words import FINAL
 from app.jobs import (
     ANYBODY,
-    FINAL,
     CallerLimitError,
     FinishedJobError,
     Jobs,

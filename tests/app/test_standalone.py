@@ -13,7 +13,8 @@ from typing import Any, Final
 import numpy as np
 import pytest
 
-from app.jobs import FINAL, Jobs
+from app.job_words import FINAL
+from app.jobs import Jobs
 from app.settings import Settings
 from app.store import Store
 from app.versions import Versions
