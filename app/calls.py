@@ -3,6 +3,7 @@
 import json
 import uuid
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
+from operator import attrgetter
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import httpx
@@ -136,7 +137,7 @@ def activate(version: int, etag: str) -> Call[ActiveModel]:
 
 def weights(version: int) -> Call[bytes]:
     """Return the bytes of a version's artifact."""
-    return Call(_content, "GET", f"/models/{version}/weights")
+    return Call(attrgetter("content"), "GET", f"/models/{version}/weights")
 
 
 def _submission(
@@ -151,10 +152,6 @@ def _submission(
 
 def _reader(kind: type[T]) -> Callable[[httpx.Response], T]:
     return lambda response: parse(kind, response.content)
-
-
-def _content(response: httpx.Response) -> bytes:
-    return response.content
 
 
 def _given(**parameters: Any) -> dict[str, Any]:

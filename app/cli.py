@@ -9,6 +9,7 @@ import typer
 from pydantic import ValidationError
 
 from app import __version__, cli_examples, cli_models, cli_serve
+from app.cli_models import Json
 from app.lazily import lazily
 from app.schemas import TrainQuery
 from model import ALL_UNITS, sample_csv
@@ -40,9 +41,6 @@ def _setting(name: str, panel: str = "Training settings") -> Any:
     """Offer one of the settings that POST /train takes too."""
     text = TrainQuery.model_fields[name].description
     return typer.Option(help=text, rich_help_panel=panel)
-
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 
 
 @cli.callback(invoke_without_command=True)

@@ -1,11 +1,11 @@
 """What the endpoints share: their routers, parameters, and how a query is read."""
 
 from functools import cache
+from operator import attrgetter
 from typing import Annotated, Final, TypeVar
 
 from fastapi import APIRouter, Depends, Path
 from fastapi.exceptions import RequestValidationError
-from fastapi.routing import APIRoute
 from pydantic import BaseModel, BeforeValidator, ValidationError
 from starlette.requests import HTTPConnection
 
@@ -18,8 +18,9 @@ QueryT = TypeVar("QueryT", bound=BaseModel)
 
 def router(route_class: type[OpenRoute], *tags: str) -> APIRouter:
     """Return a router whose operations have their endpoints' names."""
+    name = attrgetter("name")
     return APIRouter(
-        route_class=route_class, tags=[*tags], generate_unique_id_function=_name
+        route_class=route_class, tags=[*tags], generate_unique_id_function=name
     )
 
 
@@ -50,8 +51,3 @@ TheService = Annotated[Service, Depends(_service)]
 Number = Annotated[int, BeforeValidator(plain_number), Path(ge=1)]
 
 _empty: Final = cache(lambda schema: schema())
-
-
-def _name(route: APIRoute) -> str:
-    """Return the operation's id: the endpoint's own name."""
-    return route.name

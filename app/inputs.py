@@ -1,5 +1,7 @@
 """Files that the command line is given: read or written, or told of as a failure."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from app.files import (
@@ -23,20 +25,14 @@ from model import (
 
 def read_table(path: Path, *, labelled: bool) -> Table:
     """Return the people of a CSV."""
-    try:
+    with _faults_told(path):
         return read_csv(path, labelled=labelled)
-    except CsvError as error:
-        fail(*(f"{path}: {fault}" for fault in error.errors))
-    except OSError as error:
-        fail(f"{path}: {error.strerror}")
 
 
 def read_content(path: Path, max_bytes: int) -> bytes:
     """Return a file's bytes."""
-    try:
+    with _faults_told(path):
         content = read_bounded(path, max_bytes)
-    except OSError as error:
-        fail(f"{path}: {error.strerror}")
     if len(content) > max_bytes:
         fail(f"{path}: larger than {max_bytes} bytes")
     return content
@@ -44,26 +40,18 @@ def read_content(path: Path, max_bytes: int) -> bytes:
 
 def read_artifact(path: Path | None) -> Artifact:
     """Return the network of a file of weights, or the shipped one without a file."""
-    try:
+    with _faults_told(path or "the shipped weights"):
         if path is None:
             return load(load_shipped())
         return load(read_bounded(path, MAX_ARTIFACT_BYTES))
-    except ArtifactError as error:
-        fail(f"{path or 'the shipped weights'}: {error}")
-    except OSError as error:
-        fail(f"{path}: {error.strerror}")
 
 
 def read_verified(path: Path) -> tuple[Artifact, bytes]:
     """Return the network of a regular file of weights, and the file's bytes."""
-    try:
+    with _faults_told(path):
         check_regular(path)
         content = read_bounded(path, MAX_ARTIFACT_BYTES)
         return load(content), content
-    except ArtifactError as error:
-        fail(f"{path}: {error}")
-    except OSError as error:
-        fail(f"{path}: {error.strerror}")
 
 
 def check_output(path: Path | None) -> None:
@@ -72,15 +60,24 @@ def check_output(path: Path | None) -> None:
         return
     if not path.parent.is_dir():
         fail(f"{path.parent}: not a folder")
-    try:
+    with _faults_told(path):
         check_writable(path)
-    except OSError as error:
-        fail(f"{path}: {error.strerror}")
 
 
 def write(path: Path, content: bytes) -> None:
     """Replace a file as a whole."""
-    try:
+    with _faults_told(path):
         write_atomically(path, content)
+
+
+@contextmanager
+def _faults_told(where: Path | str) -> Iterator[None]:
+    """Say what is wrong with a file, and end with status 1."""
+    try:
+        yield
+    except CsvError as error:
+        fail(*(f"{where}: {fault}" for fault in error.errors))
+    except ArtifactError as error:
+        fail(f"{where}: {error}")
     except OSError as error:
-        fail(f"{path}: {error.strerror}")
+        fail(f"{where}: {error.strerror}")

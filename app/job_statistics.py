@@ -10,7 +10,6 @@ from app.tables import jobs, now
 
 SECONDS: Final = (0.01, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 
-
 _NAMES: Final = (
     ("queued", ""),
     ("running", ""),

@@ -12,7 +12,7 @@ from starlette.routing import BaseRoute
 from starlette.types import Message, Receive, Scope, Send
 
 from app.auth import Guard, settle_doubled
-from app.bodies import RawRequest
+from app.bodies import Header, RawRequest
 from app.eager import turn
 from app.errors import is_bug
 from app.metrics import Metrics
@@ -22,7 +22,6 @@ from app.routing import direct_endpoints
 from app.wire import (
     CLOSE,
     NOSNIFF,
-    Header,
     answered_at_once,
     is_left_unread,
     request_id,

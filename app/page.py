@@ -25,8 +25,6 @@ _POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'%s; connect-src 'self'; "
     "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-
-
 _OF_FILES: Final = {
     "Cache-Control": "no-cache",
     "Cross-Origin-Resource-Policy": "same-origin",

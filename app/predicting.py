@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -11,7 +10,7 @@ from pydantic import ValidationError
 
 from app.inputs import read_artifact, read_table
 from app.lazily import lazily
-from app.prediction import CSV_COLUMNS, answers_in, csv_lines, predict
+from app.prediction import CSV_COLUMNS, answers, csv_lines, predict
 from app.registry import ServedModel
 from app.shapes import read_person
 from app.terminal import show_person, write_rows, wrong_option
@@ -52,7 +51,8 @@ class Here(NamedTuple):
     @contextmanager
     def opened(self, units: Units) -> Iterator[Callable[[Floats], Sequence[Answer]]]:
         """Compute them."""
-        yield partial(answers_in, read_artifact(self.weights), units)
+        artifact = read_artifact(self.weights)
+        yield lambda values: answers(artifact, units.to_offsets(values))
 
 
 class There(NamedTuple):

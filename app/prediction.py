@@ -1,7 +1,6 @@
 """Prediction: from a request's bytes and the version that serves to the answer's."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
 from typing import Any, Final
 
 from pydantic_core import to_json
@@ -17,7 +16,6 @@ from model import (
     CsvReader,
     Floats,
     Table,
-    Units,
     explain,
     predict_proba,
 )
@@ -75,7 +73,10 @@ def predict_csv(model: ServedModel, body: bytes, metrics: Metrics) -> bytes:
     reader = CsvReader(labelled=False, max_rows=MAX_INSTANCES)
     reader.feed(body)
     table = reader.finish()
-    ask = partial(answers_in, model.artifact, table.units, metrics=metrics)
+
+    def ask(values: Floats) -> Sequence[Mapping[str, Any]]:
+        return answers(model.artifact, table.units.to_offsets(values), metrics)
+
     return "".join(csv_lines(table, ask)).encode()
 
 
@@ -97,16 +98,6 @@ def csv_lines(
         for person, answer in zip(people, ask(values), strict=True):
             is_outside = "true" if answer["extrapolating"] else "false"
             yield f"{person}{answer['probability']!r},{answer['label']},{is_outside}\n"
-
-
-def answers_in(
-    artifact: Artifact,
-    units: Units,
-    values: Floats,
-    metrics: Metrics | None = None,
-) -> list[dict[str, Any]]:
-    """Return the answer for each row of values (N, 2) in these units."""
-    return answers(artifact, units.to_offsets(values), metrics)
 
 
 def answers(

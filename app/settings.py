@@ -206,9 +206,9 @@ class Settings(BaseSettings):
 
     def runner_environment(self) -> dict[str, str]:
         """Return the variables that give a child process these settings, keys aside."""
-        names = type(self).model_fields.keys() - {"admin_key", "predict_key"}
-        names -= {"admin_key_file", "predict_key_file", "wrong_keys_limit"}
-        names -= {"allowed_hosts"}
+        keys = {"admin_key", "predict_key", "admin_key_file", "predict_key_file"}
+        others = {"wrong_keys_limit", "allowed_hosts"}
+        names = type(self).model_fields.keys() - keys - others
         values = {name: getattr(self, name) for name in names}
         return {
             PREFIX + name.upper(): str(_reveal(value))

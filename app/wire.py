@@ -11,11 +11,9 @@ from starlette.requests import HTTPConnection
 from starlette.responses import Response
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
-from app.bodies import Json
+from app.bodies import Header, Json
 from app.errors import Problem
 from app.problems import respond
-
-Header = tuple[bytes, bytes]
 
 NOSNIFF: Final = (b"x-content-type-options", b"nosniff")
 CLOSE: Final = (b"connection", b"close")

@@ -25,7 +25,7 @@ from model.data import (
     Dataset,
     Units,
 )
-from model.evaluation import LABEL_THRESHOLD, Explanation, Metrics, evaluate, explain
+from model.evaluation import LABEL_THRESHOLD, Metrics, evaluate, explain
 from model.network import Floats, Params
 from model.prediction import one_predictor, predict_proba
 from model.sample import sample_csv
@@ -57,7 +57,6 @@ __all__ = [
     "Dataset",
     "DivergedError",
     "Epoch",
-    "Explanation",
     "Floats",
     "Metrics",
     "Params",

@@ -44,13 +44,9 @@ class Table:
     values: Floats
     y: Floats
 
-    def to_offsets(self) -> Floats:
-        """Return the people as offsets in lb and in, shape (N, 2)."""
-        return self.units.to_offsets(self.values)
-
     def to_dataset(self) -> Dataset:
         """Return the labelled people."""
-        return Dataset(X=self.to_offsets(), y=self.y)
+        return Dataset(X=self.units.to_offsets(self.values), y=self.y)
 
 
 class CsvReader:

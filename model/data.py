@@ -126,12 +126,11 @@ class Dataset:
         lowest, highest = self.X.min(axis=0).tolist(), self.X.max(axis=0).tolist()
         return Ranges(*zip(lowest, highest, strict=True))
 
-    def to_bytes(self) -> bytes:
-        """Return the canonical bytes: two little-endian float64 and a byte a row."""
-        return self.to_buffer().tobytes()
-
     def to_buffer(self) -> memoryview:
-        """Return the canonical bytes without copying them, which would take the GIL."""
+        """Return the canonical bytes: two little-endian float64 and a byte a row.
+
+        They are not copied, which would take the GIL.
+        """
         rows = np.empty(len(self), _ROW)
         rows["weight_offset"], rows["height_offset"] = self.X.T
         rows["label"] = self.y[:, 0]
@@ -139,7 +138,7 @@ class Dataset:
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Self:
-        """Read what `to_bytes` wrote."""
+        """Read what `to_buffer` wrote."""
         rows = np.frombuffer(content, _ROW)
         X = np.column_stack([rows["weight_offset"], rows["height_offset"]])
         return cls(X=X, y=rows["label"].astype(np.float64)[:, None])

@@ -174,7 +174,7 @@ def test_a_claim_holds_what_was_submitted(queue: Jobs, claims: Claims) -> None:
 
     claim = _taken(claims)
 
-    assert claims.read(claim) == (submission.data.to_bytes(), submission.config)
+    assert claims.read(claim) == (bytes(submission.data.to_buffer()), submission.config)
     assert claim.promote == "never"
     assert claim.attempt == 1
 

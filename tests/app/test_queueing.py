@@ -116,7 +116,7 @@ def test_the_people_of_a_job_are_stored_beside_it(store: Store, queue: Jobs) -> 
 
     with store.read() as connection:
         stored = connection.execute(select(datasets)).one()
-    assert tuple(stored) == (ARTICLE_PEOPLE.sha256, 4, ARTICLE_PEOPLE.to_bytes())
+    assert tuple(stored) == (ARTICLE_PEOPLE.sha256, 4, ARTICLE_PEOPLE.to_buffer())
 
 
 def test_the_same_request_under_a_key_is_the_same_job(queue: Jobs) -> None:

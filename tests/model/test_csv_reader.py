@@ -67,7 +67,7 @@ def test_people_without_labels_have_no_targets() -> None:
 def test_a_table_becomes_offsets() -> None:
     table = read(b"weight_lb,height_in\n128,63\n", labelled=False)
 
-    assert table.to_offsets().tolist() == [[-7.0, -3.0]]
+    assert table.units.to_offsets(table.values).tolist() == [[-7.0, -3.0]]
 
 
 def test_a_table_becomes_a_dataset() -> None:

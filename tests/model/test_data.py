@@ -99,13 +99,13 @@ def test_zero_is_never_negative() -> None:
 
 @given(data=datasets(st.floats(allow_nan=False)))
 def test_a_dataset_comes_back_from_its_bytes(data: Dataset) -> None:
-    again = Dataset.from_bytes(data.to_bytes())
+    again = Dataset.from_bytes(bytes(data.to_buffer()))
 
     assert (again.X.tolist(), again.y.tolist()) == (data.X.tolist(), data.y.tolist())
 
 
 def test_the_bytes_are_two_doubles_and_a_label_for_each_person() -> None:
-    content = ARTICLE_PEOPLE.to_bytes()
+    content = ARTICLE_PEOPLE.to_buffer()
 
     people = [(-2, -1, 1), (25, 6, 0), (17, 4, 0), (-15, -6, 1)]
     assert content == b"".join(struct.pack("<ddB", *person) for person in people)
@@ -114,7 +114,7 @@ def test_the_bytes_are_two_doubles_and_a_label_for_each_person() -> None:
 def test_the_hash_is_that_of_the_bytes() -> None:
     data = crowd(50)
 
-    assert data.sha256 == hashlib.sha256(data.to_bytes()).hexdigest()
+    assert data.sha256 == hashlib.sha256(data.to_buffer()).hexdigest()
 
 
 def test_the_hash_does_not_see_the_sign_of_zero() -> None:

@@ -67,7 +67,7 @@ def test_all_people_are_read_back(crowd: Dataset) -> None:
 
     people = reader.finish().to_dataset()
 
-    assert people.to_bytes() == crowd[np.arange(ROWS) < 1_000].to_bytes()
+    assert people.to_buffer() == crowd[np.arange(ROWS) < 1_000].to_buffer()
 
 
 def test_half_of_the_people_are_women(crowd: Dataset) -> None:
