@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from app import terminal
-from app.inputs import check_output, read_table, read_verified, write
+from app.files import check_output, read_table, read_verified, write
 from app.terminal import Outputs, fail, notices, output, print_json
 from app.training_settings import ConfigChanges
 from model import (

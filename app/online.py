@@ -9,7 +9,7 @@ from rich.text import Text
 from app.bodies import MAX_CSV_BYTES
 from app.client import Client
 from app.connection import connection
-from app.inputs import check_output, read_content, write
+from app.files import check_output, read_content, write
 from app.job_views import Comparison, Job
 from app.protocol import ClientError
 from app.schemas import TrainQuery

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from pydantic import ValidationError
 
-from app.inputs import read_artifact, read_table
+from app.files import read_artifact, read_table
 from app.lazily import lazily
 from app.prediction import CSV_COLUMNS, answers, csv_lines, predict
 from app.registry import ServedModel

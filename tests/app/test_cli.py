@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+import typer
 from typer.testing import CliRunner, Result
 
 from app.cli import cli
-from app.files import write_atomically
+from app.files import write
 from model import ARTICLE_CONFIG, SHIPPED_SHA256, load, load_shipped
 
 COMMANDS: Final = ["serve", "train", "predict", "models", "sample", "runner"]
@@ -99,7 +100,7 @@ def test_serving_imports_nothing_that_other_commands_need() -> None:
     imported = set(done.stdout.split())
     assert "uvicorn" in imported
     assert not imported & {
-        *("httpx", "rich.progress", "app.client", "app.inputs", "app.inference_views")
+        *("httpx", "rich.progress", "app.client", "app.files", "app.inference_views")
     }
 
 
@@ -374,10 +375,13 @@ def test_a_port_in_use_ends_the_server(folder: Path) -> None:
     assert "address already in use" in done.stderr
 
 
-def test_a_file_that_cannot_be_replaced_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_replaced_leaves_nothing_behind(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "target" / "inside").mkdir(parents=True)
 
-    with pytest.raises(OSError, match="directory"):
-        write_atomically(tmp_path / "target", b"content")
+    with pytest.raises(typer.Exit):
+        write(tmp_path / "target", b"content")
 
+    assert "directory" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["target"]
