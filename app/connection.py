@@ -25,8 +25,10 @@ def connection(server: str, *, only_predicts: bool = False) -> Iterator[Client]:
         try:
             yield client
         except ProblemError as error:
-            is_elsewhere = error.status == HTTPStatus.NOT_FOUND and _has_path(server)
-            place = f"{server}: " if is_elsewhere or not error.code else ""
+            is_unknown = error.status == HTTPStatus.NOT_FOUND
+            has_path = address(server).path != "/"  # which may be wrong
+            is_told = not error.code or (is_unknown and has_path)
+            place = f"{server}: " if is_told else ""
             fail(f"{place}{error}", *map(_where, error.errors))
         except ClientError as error:
             fail(f"{server}: {error}")
@@ -56,11 +58,6 @@ def _telling_once(server: str) -> Callable[[ClientError], None]:
         waits.append(error)
 
     return tell
-
-
-def _has_path(server: str) -> bool:
-    """Whether the address may be wrong about where on its host the service is."""
-    return address(server).path != "/"
 
 
 def _where(fault: FieldError) -> str:

@@ -111,15 +111,14 @@ class Tries:
             ClientError: The one given, where it will not pass, or not in time.
         """
         seconds = max(self._pause, error.retry_after)
-        if not error.is_temporary or time.monotonic() + seconds > self._end:
+        if (
+            not error.is_temporary
+            or time.monotonic() + seconds > self._since + self._seconds
+        ):
             raise error
         self._pause = min(2 * self._pause, LONGEST_PAUSE)
         self._on_wait(error)
         return seconds
-
-    @property
-    def _end(self) -> float:
-        return self._since + self._seconds
 
 
 class Following:

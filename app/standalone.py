@@ -15,7 +15,8 @@ STOPS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 async def train_only(settings: Settings) -> None:
     """Keep a runner alive until told to stop."""
     store = Store(settings)
-    supervisor = Supervisor(settings, Claims(store, settings), _serve_nothing)
+    # No version is in memory that a job's end could make old.
+    supervisor = Supervisor(settings, Claims(store, settings), lambda: None)
     stop = asyncio.Event()
     for number in STOPS:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -25,7 +26,3 @@ async def train_only(settings: Settings) -> None:
     await asyncio.gather(task, return_exceptions=True)
     await supervisor.stop()
     store.close()
-
-
-def _serve_nothing() -> None:
-    """Have no version in memory that a job's end could make old."""

@@ -168,9 +168,7 @@ def train(data: Dataset, config: TrainingConfig) -> Iterator[Epoch]:
         if holdout_loss is None or holdout_loss < best_loss:
             best, best_number = folded, number
             best_loss = np.inf if holdout_loss is None else holdout_loss
-        yield Epoch(
-            number=number, train_loss=train_loss, holdout_loss=holdout_loss, kept=best
-        )
+        yield Epoch(number, train_loss, holdout_loss, best)
         if config.patience is not None and number - best_number >= config.patience:
             return
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-from sqlalchemy import func, select, text
+from sqlalchemy import select, text
 
 from app.settings import Settings
 from app.store import Store
@@ -147,13 +147,3 @@ def _loading_violations(row: Any, name: str) -> Iterator[str]:
         load(row.weights, row.sha256)
     except ArtifactError as error:
         yield f"{name}: version {row.version}: {error}"
-
-
-def count_jobs(settings: Settings) -> int:
-    """Return how many jobs there are."""
-    store = Store(settings)
-    try:
-        with store.read() as connection:
-            return connection.scalar(select(func.count()).select_from(jobs)) or 0
-    finally:
-        store.close()
