@@ -20,11 +20,7 @@ from app.routing import (
     pinned,
     service_of,
 )
-from app.schemas import (
-    Activation,
-    PinQuery,
-    PredictQuery,
-)
+from app.schemas import Activation, PinQuery, PredictQuery
 
 if TYPE_CHECKING:
     from app import exposition
@@ -96,10 +92,7 @@ async def get_active_model(
     return views.ActiveModel.of(row)
 
 
-@admin.put(
-    ACTIVE_PATH,
-    response_model=views.ActiveModel,
-)
+@admin.put(ACTIVE_PATH, response_model=views.ActiveModel)
 async def activate_model(request: RawRequest) -> Response:
     """Let a version serve, to roll back or forward.
 
@@ -196,8 +189,7 @@ async def version(service: TheService) -> views.Version:
     responses={200: {"content": {page.HTML_TYPE: {"schema": {"type": "string"}}}}},
 )
 async def index(
-    request: Request,
-    accept: Annotated[str, Header(include_in_schema=False)] = "",
+    request: Request, accept: Annotated[str, Header(include_in_schema=False)] = ""
 ) -> Response:
     """Tell what is here; a browser gets the page to try it on."""
     content = views.Index().model_dump_json().encode()

@@ -41,8 +41,7 @@ _ROOT_PATH: Final = re.compile("(/[A-Za-z0-9._~-]+)*/?")
 
 DataDir = Annotated[Path | None, typer.Option(help="Folder for the data.")]
 DatabaseUrl = Annotated[
-    str | None,
-    typer.Option(help="postgresql://..., in place of the folder's SQLite."),
+    str | None, typer.Option(help="postgresql://..., in place of the folder's SQLite.")
 ]
 LogFormat = Annotated[
     settings.LogFormat | None, typer.Option(help="Readable lines or JSON.")

@@ -24,11 +24,7 @@ from app.bodies import (
 )
 from app.conditions import IdempotencyKeyError, PreconditionRequiredError
 from app.drain import DrainingError
-from app.inference_errors import (
-    InferenceError,
-    UnknownModelError,
-    UnsupportedError,
-)
+from app.inference_errors import InferenceError, UnknownModelError, UnsupportedError
 from app.jobs import (
     CallerLimitError,
     FinishedJobError,

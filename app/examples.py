@@ -115,11 +115,7 @@ ANSWERS: Final[dict[str, Any]] = {
         "train": "/train",
         "models": "/models",
     },
-    "problem": {
-        "code": "invalid",
-        "title": "The request breaks a rule",
-        "status": 422,
-    },
+    "problem": {"code": "invalid", "title": "The request breaks a rule", "status": 422},
 }
 """By operation, or operation and status; a download of weights has no example."""
 

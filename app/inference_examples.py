@@ -163,10 +163,7 @@ ERRORS: Final[dict[str, tuple[str, dict[str, str]]]] = {
         "The body may not be compressed",
         _error("send the body without a content coding", "content-coding"),
     ),
-    "501": (
-        "This is not served",
-        _error("sequences are not supported", "unsupported"),
-    ),
+    "501": ("This is not served", _error("sequences are not supported", "unsupported")),
     "v2_unload_model 501": (
         "This is not served",
         _error("unload is not supported", "unsupported"),

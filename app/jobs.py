@@ -3,15 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    Update,
-    func,
-    insert,
-    select,
-    update,
-)
+from sqlalchemy import ColumnElement, Connection, Update, func, insert, select, update
 
 from app.job_words import Promote
 from app.settings import Settings

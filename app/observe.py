@@ -19,13 +19,7 @@ from app.metrics import Metrics
 from app.prefix import with_prefix_once
 from app.problems import answer
 from app.routing import direct_endpoints
-from app.wire import (
-    CLOSE,
-    NOSNIFF,
-    answered_at_once,
-    is_left_unread,
-    request_id,
-)
+from app.wire import CLOSE, NOSNIFF, answered_at_once, is_left_unread, request_id
 
 logger = logging.getLogger(__name__)
 

@@ -74,10 +74,7 @@ def respond(
 
 
 def _respond_in_protocol(
-    problem: Problem,
-    request_id: str,
-    detail: str,
-    errors: Sequence[Mapping[str, Any]],
+    problem: Problem, request_id: str, detail: str, errors: Sequence[Mapping[str, Any]]
 ) -> Response:
     """Say it in one string, as the protocols do; they know no 422."""
     if errors:

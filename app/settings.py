@@ -5,13 +5,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import (
-    Field,
-    SecretStr,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 LEASE_BEATS: Final = 3  # beats that may be missed
@@ -43,8 +37,7 @@ class Settings(BaseSettings):
         description="folder of the database and runner's lock",
     )
     database_url: SecretStr | None = Field(
-        default=None,
-        description="postgresql://... in place of that folder's database",
+        default=None, description="postgresql://... in place of that folder's database"
     )
     database_url_file: Path | None = Field(
         default=None, description="file with such a URL, where none is set"
@@ -67,8 +60,7 @@ class Settings(BaseSettings):
         default=(), description="further Host names to answer on loopback connections"
     )
     public_docs: bool = Field(
-        default=True,
-        description="whether /docs, its document and /metrics need no key",
+        default=True, description="whether /docs, its document and /metrics need no key"
     )
     log_format: LogFormat = Field(
         default="text", description="how log lines look: text or json"

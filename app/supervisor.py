@@ -34,10 +34,7 @@ class Supervisor:
     """Keeps one runner process alive."""
 
     def __init__(
-        self,
-        settings: Settings,
-        claims: Claims,
-        on_job_end: Callable[[], None],
+        self, settings: Settings, claims: Claims, on_job_end: Callable[[], None]
     ) -> None:
         """Take what it needs.
 

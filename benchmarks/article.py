@@ -21,13 +21,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from model import (
-    ARTICLE_CONFIG,
-    ARTICLE_PEOPLE,
-    LABEL_THRESHOLD,
-    predict_proba,
-    train,
-)
+from model import ARTICLE_CONFIG, ARTICLE_PEOPLE, LABEL_THRESHOLD, predict_proba, train
 
 STARTS: Final = 1_000
 EMILY: Final = (-7.0, -3.0)

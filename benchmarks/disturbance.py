@@ -23,13 +23,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.load import (
-    Latencies,
-    Request,
-    ask_steadily,
-    cpu_share,
-    measure,
-)
+from benchmarks.load import Latencies, Request, ask_steadily, cpu_share, measure
 from benchmarks.predict import EMILY, UVICORN
 from tests.server import Server, wait_for
 

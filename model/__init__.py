@@ -29,13 +29,7 @@ from model.evaluation import LABEL_THRESHOLD, Metrics, evaluate, explain
 from model.network import Floats, Params
 from model.prediction import one_predictor, predict_proba
 from model.sample import sample_csv
-from model.training import (
-    ARTICLE_CONFIG,
-    DivergedError,
-    Epoch,
-    TrainingConfig,
-    train,
-)
+from model.training import ARTICLE_CONFIG, DivergedError, Epoch, TrainingConfig, train
 
 __all__ = [
     "ALL_UNITS",

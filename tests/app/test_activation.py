@@ -550,9 +550,7 @@ def pair(
         yield running
 
 
-def test_e6_every_process_answers_with_the_new_version_within_2_s(
-    pair: Server,
-) -> None:
+def test_e6_every_process_answers_with_the_new_version_within_2_s(pair: Server) -> None:
     version = _new(pair)
 
     for number in (version, 1):

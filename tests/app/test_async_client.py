@@ -138,10 +138,7 @@ def test_a_submission_is_tried_again_under_its_key(job: Job, failure: Answer) ->
 
 @pytest.mark.parametrize("failure", [DROPPED, BUSY], ids=["dropped", "busy"])
 def test_an_activation_is_tried_once(failure: Answer) -> None:
-    with (
-        scripted(failure) as server,
-        pytest.raises((UnreachableError, ProblemError)),
-    ):
+    with scripted(failure) as server, pytest.raises((UnreachableError, ProblemError)):
         within(server.url, lambda client: client.activate(1, "*"))
 
     assert len(server.requests) == 1

@@ -341,9 +341,7 @@ def test_a8_the_first_20_faults_of_a_csv_are_told(client: httpx.Client) -> None:
             id="BOM",
         ),
         pytest.param(
-            b"weight_lb,height_in\n1,1\n\xff,1\n",
-            (3, None, "not_utf8"),
-            id="bad-UTF-8",
+            b"weight_lb,height_in\n1,1\n\xff,1\n", (3, None, "not_utf8"), id="bad-UTF-8"
         ),
         pytest.param(
             "weight_lb,height_in\n1,1\n".encode("utf-16"),

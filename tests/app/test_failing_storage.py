@@ -18,15 +18,7 @@ import pytest
 
 from tests.app.answers import EMILY, assert_problem
 from tests.app.processes import is_alive, runner_of
-from tests.app.training import (
-    BRIEF,
-    ENDLESS,
-    activate,
-    cancel_all,
-    show,
-    start,
-    train,
-)
+from tests.app.training import BRIEF, ENDLESS, activate, cancel_all, show, start, train
 from tests.server import Server, serve_in_vain, wait_for
 
 UNLIMITED: Final = resource.RLIM_INFINITY

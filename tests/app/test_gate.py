@@ -381,9 +381,7 @@ def test_a_damaged_champion_does_not_stand_in_the_way(
 
 
 @pytest.mark.usefixtures("article")
-def test_retraining_on_the_same_people_ten_times_drifts_nowhere(
-    server: Server,
-) -> None:
+def test_retraining_on_the_same_people_ten_times_drifts_nowhere(server: Server) -> None:
     first, *others = [train_on_csv(server, SAMPLE, epochs=5) for _ in range(10)]
 
     mse = first["metrics"]["challenger"]["mse"]

@@ -26,13 +26,7 @@ from app.settings import Settings
 from app.store import Store, StoreError
 from app.tables import active, datasets, jobs, metadata, models
 from app.versions import Versions
-from model import (
-    ARTICLE_CONFIG,
-    ARTICLE_PEOPLE,
-    ArtifactError,
-    Dataset,
-    load_shipped,
-)
+from model import ARTICLE_CONFIG, ARTICLE_PEOPLE, ArtifactError, Dataset, load_shipped
 from tests.databases import URL, Databases
 from tests.server import wait_for
 
@@ -361,8 +355,7 @@ def test_d15_jobs_are_in_the_order_of_their_numbers_whatever_the_clock_says(
     "finish",
     [
         pytest.param(
-            lambda claims, claim: claims.succeed(claim, PROGRESS, SUCCESS),
-            id="succeed",
+            lambda claims, claim: claims.succeed(claim, PROGRESS, SUCCESS), id="succeed"
         ),
         pytest.param(lambda claims, claim: claims.fail(claim, "error"), id="fail"),
     ],

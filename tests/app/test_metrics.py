@@ -109,12 +109,7 @@ def version_1(server: Server) -> None:
 @pytest.mark.parametrize(
     ("ask", "route", "women", "men"),
     [
-        (
-            lambda server: server.client.post("/predict", json=EMILY),
-            "/predict",
-            1,
-            0,
-        ),
+        (lambda server: server.client.post("/predict", json=EMILY), "/predict", 1, 0),
         (batch, "/predict/batch", 2, 0),
         (batch_of_csv, "/predict/batch", 1, 1),
         (tensor, "/v2/models/offsetnet/infer", 1, 1),

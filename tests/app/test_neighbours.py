@@ -48,12 +48,7 @@ def neighbour(
     log = tmp_path_factory.mktemp("neighbour") / "log"
     folder = ("--data-dir", str(plain.data_dir))
     with Server(
-        log,
-        "--workers",
-        "2",
-        *folder,
-        environment=plain.environment,
-        command=ADOPTING,
+        log, "--workers", "2", *folder, environment=plain.environment, command=ADOPTING
     ) as running:
         yield running
 

@@ -282,10 +282,7 @@ MALFORMED: Final = {
         "once",
     ),
     "a NaN that signals": (
-        with_tail(
-            body(binary(8, shape=[1, 2], datatype="FP32")),
-            b"\1\0\x80\x7f" * 2,
-        ),
+        with_tail(body(binary(8, shape=[1, 2], datatype="FP32")), b"\1\0\x80\x7f" * 2),
         r"features\[0\]\[0\]",
     ),
     "a length of nothing": ({"content": ROWS, "headers": {LENGTH: "0"}}, "16 bytes"),

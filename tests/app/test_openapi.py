@@ -427,11 +427,7 @@ def test_every_file_of_the_page_is_served(client: httpx.Client) -> None:
         suffix: answer.headers["Content-Type"].partition(";")[0]
         for suffix, answer in served.items()
     }
-    assert types == {
-        ".png": "image/png",
-        ".css": "text/css",
-        ".js": "text/javascript",
-    }
+    assert types == {".png": "image/png", ".css": "text/css", ".js": "text/javascript"}
     assert all(answer.status_code == 200 for answer in served.values())
 
 

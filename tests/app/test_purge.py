@@ -9,12 +9,7 @@ from sqlalchemy import delete, insert, select, update
 
 from app.claims import Claim, Claims, Progress, Result
 from app.gate import Decision
-from app.jobs import (
-    ANYBODY,
-    Jobs,
-    Origin,
-    Submission,
-)
+from app.jobs import ANYBODY, Jobs, Origin, Submission
 from app.purging import PURGED_DATASETS, PURGED_JOBS, purge
 from app.settings import Settings
 from app.store import Store
@@ -291,10 +286,7 @@ def forgetful(
     tmp_path_factory: pytest.TempPathFactory, databases: Databases, engine: str
 ) -> Iterator[Server]:
     """A server that keeps jobs for a second and 2 versions, on each engine."""
-    environment = {
-        "OFFSETNET_KEEP_JOBS_SECONDS": "1",
-        "OFFSETNET_KEEP_VERSIONS": "2",
-    }
+    environment = {"OFFSETNET_KEEP_JOBS_SECONDS": "1", "OFFSETNET_KEEP_VERSIONS": "2"}
     data_dir = tmp_path_factory.mktemp("purge") / "data"
     with Server(data_dir, environment=environment | databases.new(engine)) as running:
         yield running

@@ -18,15 +18,7 @@ from app.tables import jobs
 from model import ARTICLE_CONFIG, ARTICLE_PEOPLE, Dataset, TrainingConfig
 from tests.app.answers import CSV, EMILY
 from tests.app.processes import children, is_alive, only_child
-from tests.app.training import (
-    BRIEF,
-    ENDLESS,
-    cancel_all,
-    enqueue,
-    show,
-    start,
-    train,
-)
+from tests.app.training import BRIEF, ENDLESS, cancel_all, enqueue, show, start, train
 from tests.databases import Databases
 from tests.server import UNMEASURED, Server, wait_for
 

@@ -18,14 +18,7 @@ from app.store import Store
 from app.tables import jobs
 from tests.app.answers import EMILY
 from tests.app.processes import is_alive, only_child
-from tests.app.training import (
-    BRIEF,
-    ENDLESS,
-    cancel_all,
-    running_again,
-    start,
-    train,
-)
+from tests.app.training import BRIEF, ENDLESS, cancel_all, running_again, start, train
 from tests.databases import Databases
 from tests.server import UNMEASURED, Server, wait_for
 

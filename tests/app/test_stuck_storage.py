@@ -50,7 +50,5 @@ def test_d12_a_lock_of_a_moment_is_waited_for(
         assert asked.result().status_code == 202
 
 
-def test_d14_frozen_postgresql_holds_up_nobody_for_long(
-    seen: dict[str, Seen],
-) -> None:
+def test_d14_frozen_postgresql_holds_up_nobody_for_long(seen: dict[str, Seen]) -> None:
     assert seen["postgresql"].wrong() == []

@@ -11,12 +11,7 @@ from app.schemas import TrainQuery
 from app.submission import MAX_ROW_EPOCHS, from_csv
 from model import OFFSETS, Table
 from tests.app.answers import CSV, EMILY, JSON, assert_problem, faults
-from tests.app.training import (
-    FOUR,
-    FOUR_IN_ALL_SHAPES,
-    SAMPLE,
-    newest,
-)
+from tests.app.training import FOUR, FOUR_IN_ALL_SHAPES, SAMPLE, newest
 
 
 def test_c1_examples_of_one_class_are_refused(client: httpx.Client) -> None:
@@ -184,9 +179,7 @@ def test_an_unknown_query_parameter_stores_no_job(
     before = newest(client)
 
     response = client.post(
-        "/train?epoch=5",
-        content=SAMPLE if headers is CSV else "{}",
-        headers=headers,
+        "/train?epoch=5", content=SAMPLE if headers is CSV else "{}", headers=headers
     )
 
     assert_problem(response, 422, "invalid")

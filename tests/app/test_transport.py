@@ -108,9 +108,7 @@ def test_b8_a_body_that_drips_on_after_its_answer_is_cut(impatient: Server) -> N
     assert heard.count(b"HTTP/1.1 ") == heard.count(b"HTTP/1.1 404 ") == 1
 
 
-def test_a_head_in_two_parts_is_answered_and_no_more_is_said(
-    impatient: Server,
-) -> None:
+def test_a_head_in_two_parts_is_answered_and_no_more_is_said(impatient: Server) -> None:
     with connect(impatient) as connection:
         connection.sendall(b"GET /livez HTTP/1.1\r\nHost: loc")
         select.select([], [], [], 0.2)  # so that it is read apart

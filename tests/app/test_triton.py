@@ -76,11 +76,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Unclosed connection:ResourceWarn
 @pytest.mark.parametrize("sent", ["binary", "json"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_people_are_predicted(
-    client: httpx.Client,
-    kind: str,
-    sent: str,
-    wanted: str,
-    tensor: tuple[str, int],
+    client: httpx.Client, kind: str, sent: str, wanted: str, tensor: tuple[str, int]
 ) -> None:
     X = people(*tensor)
     inputs = [infer_input(X, is_binary=sent == "binary")]

@@ -24,8 +24,7 @@ def test_what_the_server_counts_is_shown(page: Page, server: Server) -> None:
     expect(page.locator("#p50")).to_contain_text(" ms")
     expect(page.locator("#p99")).to_contain_text(" ms")
     counted = re.findall(
-        rf'{PEOPLE}{{label="[FM]"}} (\d+)',
-        server.client.get("/metrics").text,
+        rf'{PEOPLE}{{label="[FM]"}} (\d+)', server.client.get("/metrics").text
     )
     expect(page.locator("#predictions")).to_have_text(f"{sum(map(int, counted)):,}")
 

@@ -7,13 +7,7 @@ from playwright.sync_api import Page, Route, expect
 
 from model import sample_csv
 from tests.app.training import ENDLESS, activate, newest
-from tests.browser.home import (
-    PEOPLE,
-    expect_version,
-    open_home,
-    serving,
-    train,
-)
+from tests.browser.home import PEOPLE, expect_version, open_home, serving, train
 from tests.server import Server
 
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>"

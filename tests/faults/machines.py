@@ -93,9 +93,7 @@ def die(folder: Path, environment: Mapping[str, str]) -> tuple[float, list[str]]
 
 
 def be_late(
-    folder: Path,
-    environment: Mapping[str, str],
-    program: Mapping[str, Any] = PROGRAM,
+    folder: Path, environment: Mapping[str, str], program: Mapping[str, Any] = PROGRAM
 ) -> list[str]:
     """Stop a runner until its job was done by another; return what is wrong."""
     record = Record()

@@ -70,9 +70,7 @@ class Setting(NamedTuple):
 SERVERS: Final = (
     Setting("text lines", ("--access-log",)),
     Setting(
-        "JSON lines, traced",
-        ("--access-log", "--log-format", "json"),
-        is_traced=True,
+        "JSON lines, traced", ("--access-log", "--log-format", "json"), is_traced=True
     ),
     Setting("without its database", ("--access-log",), is_away=True),
 )

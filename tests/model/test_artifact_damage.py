@@ -210,8 +210,7 @@ def test_metadata_with_a_key_missing_is_refused(shipped: bytes, path: str) -> No
 
 
 @pytest.mark.parametrize(
-    "path",
-    ["time", "config.optimizer", "dataset.name", "metrics.auc", "ranges.age"],
+    "path", ["time", "config.optimizer", "dataset.name", "metrics.auc", "ranges.age"]
 )
 def test_metadata_with_a_key_too_many_is_refused(shipped: bytes, path: str) -> None:
     with pytest.raises(MetadataError):
