@@ -100,6 +100,5 @@ class _Watch:
 
     def _note_trace(self) -> None:
         """Note the span's trace; inside of the service alone there is one."""
-        self._trace_id = (
-            self._trace_id or get_current_span().get_span_context().trace_id
-        )
+        if not self._trace_id:
+            self._trace_id = get_current_span().get_span_context().trace_id

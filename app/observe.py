@@ -99,8 +99,7 @@ class ObservedApp(FastAPI):
             mount = scope["root_path"].removeprefix(prefix)
             path = getattr(scope.get("route"), "path", mount)
             block = self._metrics.block(scope["method"], path)
-            seconds = perf_counter() - came
-            self._metrics.count_request(block, sender.status, seconds)
+            self._metrics.count_request(block, sender.status, perf_counter() - came)
 
 
 async def _answer_to(error: Exception, request: RawRequest) -> Response:

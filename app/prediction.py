@@ -58,9 +58,8 @@ def predict_batch(model: ServedModel, body: bytes, metrics: Metrics) -> bytes:
     """
     shape = shape_of(body)
     instances = shape.batch.validate_json(body)["instances"]
-    predictions = answers(
-        model.artifact, shape.units.offsets_of_all(instances), metrics
-    )
+    X = shape.units.offsets_of_all(instances)
+    predictions = answers(model.artifact, X, metrics)
     return to_json({"predictions": predictions, "model_version": model.version})
 
 

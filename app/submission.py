@@ -1,7 +1,7 @@
 """Training requests, from bytes to a submission: everything is checked here, first."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Iterator
+from typing import Final
 
 import numpy as np
 
@@ -18,7 +18,6 @@ from model import (
     Dataset,
     Table,
     TrainingConfig,
-    Units,
 )
 
 MAX_ROW_EPOCHS: Final = 1_000_000_000
@@ -44,7 +43,9 @@ def from_json(body: bytes) -> Submission:
     if request.examples is None:
         data, defaults = ARTICLE_PEOPLE, ARTICLE_CONFIG
     else:
-        data, defaults = _to_dataset(request.examples, shape.units), TrainingConfig()
+        X = shape.units.offsets_of_all(request.examples)
+        y = [[LABELS.index(example["label"])] for example in request.examples]
+        data, defaults = Dataset(X=X, y=np.array(y, np.float64)), TrainingConfig()
     return _submit(data, defaults, request.config, request.promote, request.note)
 
 
@@ -56,11 +57,6 @@ def from_csv(table: Table, query: TrainQuery) -> Submission:
     """
     data = table.to_dataset()
     return _submit(data, TrainingConfig(), query, query.promote, query.note)
-
-
-def _to_dataset(examples: Sequence[Mapping[str, Any]], units: Units) -> Dataset:
-    y = np.array([[LABELS.index(example["label"])] for example in examples], np.float64)
-    return Dataset(X=units.offsets_of_all(examples), y=y)
 
 
 def _submit(
