@@ -19,7 +19,7 @@ from time import perf_counter, thread_time
 from typing import Final
 
 WAIT_SECONDS: Final = 0.05  # from a body's end to its turn
-TURN_SECONDS: Final = 0.025  # of answers
+TURN_SECONDS: Final = 0.045  # of answers
 LEAST_IN_A_TURN: Final = 4
 LASTING_SECONDS: Final = 0.1
 CALM_SECONDS: Final = 0.5

@@ -85,13 +85,17 @@ class Json(Response):
     """An answer of JSON bytes, without what Starlette looks at for all others."""
 
     def __init__(
-        self, body: bytes, status_code: int = 200, headers: Iterable[Header] = ()
+        self,
+        body: bytes,
+        status_code: int = 200,
+        headers: Iterable[Header] = (),
+        media_type: bytes = b"application/json",
     ) -> None:
         """Take the body and, in lower case, further headers."""
         self.body, self.status_code, self.background = body, status_code, None
         self.raw_headers = [
             (b"content-length", b"%d" % len(body)),
-            (b"content-type", b"application/json"),
+            (b"content-type", media_type),
             *headers,
         ]
 

@@ -1,14 +1,17 @@
-"""Tasks that begin at once: what waits for nothing needs no turn of the event loop.
+"""Requests begin together, and become tasks only when they have to wait.
 
-Python has that from 3.12 on (`asyncio.eager_task_factory`). Here a coroutine's first
-steps belong to no task, so whoever works with the current task, as `asyncio.timeout`
-does, first awaits `turn()`.
+Python has eager tasks from 3.12 on (`asyncio.eager_task_factory`). Here a coroutine's
+first steps belong to no task, so whoever works with the current task, as
+`asyncio.timeout` does, first awaits `turn()`.
 """
 
 import asyncio
-from collections.abc import Coroutine, Generator
+import logging
+from collections.abc import Callable, Coroutine, Generator, Sized
 from types import coroutine
 from typing import Any
+
+logger = logging.getLogger(__name__)
 
 
 def begin(
@@ -30,6 +33,34 @@ def begin(
 def turn() -> Generator[None, None, None]:
     """Go on in a task, when it is its turn."""
     yield
+
+
+class NextTurn:
+    """What begins in the next turn of the event loop, the small before the large."""
+
+    def __init__(self) -> None:
+        """Start with nothing."""
+        self._waiting: list[tuple[Sized, Callable[..., None], tuple[Any, ...]]] = []
+
+    def add(self, work: Sized, start: Callable[..., None], *arguments: Any) -> None:
+        """Let something start then, whose work is as long as it is by then."""
+        if not self._waiting:
+            asyncio.get_running_loop().call_soon(self._start)
+        self._waiting.append((work, start, arguments))
+
+    def _start(self) -> None:
+        waiting, self._waiting = self._waiting[::-1], []
+        waiting.sort(key=_size, reverse=True)
+        while waiting:
+            _, start, arguments = waiting.pop()  # what is done is held no longer
+            try:
+                start(*arguments)
+            except Exception:
+                logger.exception("this is a bug")
+
+
+def _size(waiting: tuple[Sized, Any, Any]) -> int:
+    return len(waiting[0])
 
 
 class _Rest(Coroutine[Any, Any, None]):

@@ -1,6 +1,5 @@
 """The one table from exceptions to problems (RFC 9457)."""
 
-from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from fastapi.exceptions import RequestValidationError
@@ -18,6 +17,7 @@ from app.auth import (
 from app.bodies import (
     BodyTooLargeError,
     ContentCodingError,
+    Header,
     MediaTypeError,
     TransferCodingError,
     UploadBusyError,
@@ -51,16 +51,20 @@ class NoPageError(Exception):
 
 
 class Problem(NamedTuple):
-    """One kind of problem; its page is /problems/<slug>."""
+    """One kind of problem; its page is /problems/<slug>.
+
+    Names of headers are in lower case.
+    """
 
     status: int
     slug: str
     title: str
-    headers: Mapping[str, str] = {}
+    headers: tuple[Header, ...] = ()
 
 
-_RETRY: Final = {"Retry-After": "1"}
-_CLOSE: Final = {"Connection": "close"}
+_RETRY: Final = ((b"retry-after", b"1"),)
+_RETRY_LATER: Final = ((b"retry-after", b"%d" % MEMORY_SECONDS),)
+_CLOSE: Final = ((b"connection", b"close"),)
 
 STORAGE: Final = Problem(503, "storage", "The database does not answer", _RETRY)
 NOT_READY: Final = Problem(503, "not-ready", "No version is loaded", _RETRY)
@@ -87,7 +91,7 @@ PROBLEMS: Final[dict[type[Exception], Problem]] = {
     InferenceError: Problem(400, "inference", "The request breaks the protocol"),
     IdempotencyKeyError: Problem(400, "idempotency-key", "This is no key"),
     UnauthenticatedError: Problem(
-        401, "unauthenticated", "A key is needed", {"WWW-Authenticate": "Bearer"}
+        401, "unauthenticated", "A key is needed", ((b"www-authenticate", b"Bearer"),)
     ),
     ForbiddenError: Problem(403, "forbidden", "The key does not reach this far"),
     ForeignOriginError: Problem(403, "foreign-origin", "Another site sent this"),
@@ -105,13 +109,13 @@ PROBLEMS: Final[dict[type[Exception], Problem]] = {
         415,
         "media-type",
         "The body's type is not read here",
-        {"Accept-Post": "application/json, text/csv"},
+        ((b"accept-post", b"application/json, text/csv"),),
     ),
     ContentCodingError: Problem(
         415,
         "content-coding",
         "The body may not be compressed",
-        {"Accept-Encoding": "identity"},
+        ((b"accept-encoding", b"identity"),),
     ),
     CsvError: INVALID,
     ValidationError: INVALID,
@@ -127,7 +131,10 @@ PROBLEMS: Final[dict[type[Exception], Problem]] = {
         429, "caller-stream-limit", "Too many streams of this key", _RETRY
     ),
     WrongKeysError: Problem(
-        429, "wrong-keys", "Too many wrong keys", {"Retry-After": f"{MEMORY_SECONDS}"}
+        429,
+        "wrong-keys",
+        "Too many wrong keys",
+        _RETRY_LATER,
     ),
     QueueFullError: Problem(503, "queue-full", "Too many jobs wait", _RETRY),
     StreamLimitError: Problem(503, "stream-limit", "Too many streams", _RETRY),

@@ -8,7 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import ExitStack, asynccontextmanager, closing
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from fastapi import FastAPI
 
@@ -19,6 +19,7 @@ from app.bodies import Uploads
 from app.claims import Claims
 from app.desk import Desk
 from app.drain import Drain
+from app.eager import NextTurn
 from app.errors import SHEDS
 from app.inference_statistics import InferenceStatistics
 from app.job_statistics import JobStatistics
@@ -45,6 +46,7 @@ logger = logging.getLogger(__name__)
 
 # How long the event loop waits for a thread that computes; Python's default is 0.005.
 SWITCH_SECONDS: Final = 0.001
+GARBAGE: Final = 5_000  # objects until some is looked for; a batch makes thousands
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -91,7 +93,7 @@ async def _lifespan(
     metrics: Metrics,
     traced: "tracing.Tracing | None",
     _app: FastAPI,
-) -> AsyncIterator[dict[str, Service | Patience]]:
+) -> AsyncIterator[dict[str, Any]]:
     """Load the active version, then keep it fresh and the runner alive."""
     with ExitStack() as last:
         last.callback(_leave, settings)
@@ -102,6 +104,7 @@ async def _lifespan(
         service.drain.watch()
         service.drain.follow_parent()
         gc.freeze()  # what is here now stays: no later collection walks through it
+        gc.set_threshold(GARBAGE)
         gc.enable()
         sys.setswitchinterval(SWITCH_SECONDS)
         tasks = [metrics.watch_loop()]
@@ -114,7 +117,11 @@ async def _lifespan(
         try:
             if traced:
                 traced.send()
-            yield {"service": service, "patience": Patience.of(settings)}
+            yield {
+                "service": service,
+                "patience": Patience.of(settings),
+                "next_turn": NextTurn(),
+            }
         finally:
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)

@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 from starlette.routing import Match
+from starlette.types import Scope
 
 from app.bodies import Json
 from app.errors import (
@@ -31,6 +32,7 @@ from model import CsvError
 
 MAX_ERRORS: Final = 20
 
+_PROBLEM_TYPE: Final = b"application/problem+json"
 _PROTOCOLS: Final = ("/v1/", "/v2/")  # in which errors are one string
 _PROBES: Final = ("/readyz", "/ready", "/v1/models/offsetnet")  # which nobody misses
 
@@ -48,14 +50,24 @@ def respond(
     detail: str,
     errors: Sequence[Mapping[str, Any]] = (),
 ) -> Response:
-    """Return the problem as a response; `detail` and `errors` never echo input."""
-    request_id = request.scope["state"]["request_id"].decode()
-    if problem.slug in SHEDS and not _path(request).endswith(_PROBES):
-        request.scope["state"]["service"].metrics.count_shed(problem.slug)
+    """Return the problem as a response, counted where somebody should look at it."""
+    metrics, path = request.scope["state"]["service"].metrics, _path(request.scope)
+    if problem.slug in SHEDS and not path.endswith(_PROBES):
+        metrics.count_shed(problem.slug)
     if problem is INTERNAL:
-        request.scope["state"]["service"].metrics.count_bug()
-    if _is_of_protocol(request):
-        return _respond_in_protocol(problem, request_id, detail, errors)
+        metrics.count_bug()
+    request_id = request.scope["state"]["request_id"].decode()
+    say = say_in_protocol if is_of_protocol(request.scope) else say_in_json
+    return say(problem, request_id, detail, errors)
+
+
+def say_in_json(
+    problem: Problem,
+    request_id: str,
+    detail: str,
+    errors: Sequence[Mapping[str, Any]] = (),
+) -> Json:
+    """Say it as RFC 9457 does; `detail` and `errors` never echo input."""
     body = {
         "type": f"/problems/{problem.slug}",
         "title": problem.title,
@@ -65,24 +77,27 @@ def respond(
         "code": problem.slug,
         "request_id": request_id,
     }
-    return Response(
-        to_json(body | ({"errors": errors} if errors else {})),
-        problem.status,
-        problem.headers,
-        "application/problem+json",
-    )
+    content = to_json({**body, "errors": errors} if errors else body)
+    return Json(content, problem.status, problem.headers, _PROBLEM_TYPE)
 
 
-def _respond_in_protocol(
-    problem: Problem, request_id: str, detail: str, errors: Sequence[Mapping[str, Any]]
-) -> Response:
+def say_in_protocol(
+    problem: Problem,
+    request_id: str,
+    detail: str,
+    errors: Sequence[Mapping[str, Any]] = (),
+) -> Json:
     """Say it in one string, as the protocols do; they know no 422."""
     if errors:
         detail = f"{errors[0].get('pointer', '')}: {errors[0]['detail']}".lstrip(": ")
     body = {"error": detail, "code": problem.slug, "request_id": request_id}
     status = MALFORMED.status if problem.status == INVALID.status else problem.status
-    headers = [(k.lower().encode(), v.encode()) for k, v in problem.headers.items()]
-    return Json(to_json(body), status, headers)
+    return Json(to_json(body), status, problem.headers)
+
+
+def is_of_protocol(scope: Scope) -> bool:
+    """Tell whether a request is one of the standard protocols', by its path."""
+    return f"{_path(scope)}/".startswith(_PROTOCOLS)
 
 
 async def answer(request: HTTPConnection, error: Exception) -> Response:
@@ -103,21 +118,19 @@ async def _answer_http(request: HTTPConnection, error: Exception) -> Response:
     """Answer what the router refuses: an unknown path or method."""
     problem = NOT_FOUND
     if getattr(error, "status_code", None) == HTTPStatus.METHOD_NOT_ALLOWED:
-        problem = METHOD._replace(headers={"Allow": ", ".join(_methods(request))})
+        problem = METHOD._replace(
+            headers=((b"allow", ", ".join(_methods(request)).encode()),)
+        )
     phrase = HTTPStatus(problem.status).phrase
     return respond(
-        request, problem, phrase if _is_of_protocol(request) else problem.title
+        request, problem, phrase if is_of_protocol(request.scope) else problem.title
     )
 
 
-def _is_of_protocol(request: HTTPConnection) -> bool:
-    return f"{_path(request)}/".startswith(_PROTOCOLS)
-
-
-def _path(request: HTTPConnection) -> str:
+def _path(scope: Scope) -> str:
     """Return the path below the prefix."""
-    path: str = with_prefix_once(request.scope)["path"]
-    return path.removeprefix(request.scope.get("root_path", ""))
+    path: str = with_prefix_once(scope)["path"]
+    return path.removeprefix(scope.get("root_path", ""))
 
 
 def _methods(request: HTTPConnection) -> list[str]:

@@ -15,8 +15,8 @@ from uvicorn.protocols.http.httptools_impl import (
 
 from app.admission import Admission
 from app.bodies import SMALL_BYTES
-from app.eager import begin
-from app.errors import OVERLOADED, Problem
+from app.eager import NextTurn, begin
+from app.errors import OVERLOADED, SHEDS, Problem
 from app.wire import MAX_IGNORED_BYTES, declared_bytes, is_left_unread, refusal
 
 LOG_SECONDS: Final = 10.0
@@ -41,12 +41,11 @@ class SheddingProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         self.flow = _Flow(transport, self.pipeline)
         self._admission: Admission = self.app_state["service"].admission
+        self._next_turn: NextTurn = self.app_state["next_turn"]
         self._heard = perf_counter()
         self._is_ended, self._ignored_bytes = False, 0
         self._left = inf  # when the process was told to stop
         self._running: RequestResponseCycle | None = None  # the one that was started
-        self._next: tuple[RequestResponseCycle, Any] | None = None  # to be started
-        self._is_reading = False
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Let nothing more be written for the request that is being answered.
@@ -95,27 +94,18 @@ class SheddingProtocol(HttpToolsProtocol):
             self._start_asgi_task(cycle, app)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        """Start a request, or turn it away before anything is done for it.
-
-        One that is being read is started when all that came has been read.
-        """
+        """Let a request begin, or turn it away before anything is done for it."""
         self._running = cycle
         if self._left < inf and not self.pipeline:
             cycle.keep_alive = False
         if not self._admission.is_shedding or self._is_admitted(cycle):
-            if self._is_reading:
-                self._next = cycle, app
-            else:
-                super()._start_asgi_task(cycle, app)
+            self._next_turn.add(cycle.body, self._begin, cycle, app)
         elif not self._is_ended:
             self._turn_away(cycle)
 
-    def _start_next(self, cycle: RequestResponseCycle, app: Any) -> None:
-        """Start what has been read: a small request that is whole, at once."""
-        self._next = None
-        if cycle.more_body or len(cycle.body) > SMALL_BYTES:
-            super()._start_asgi_task(cycle, app)
-        elif (task := begin(cycle.run_asgi(app), self.loop)) is not None:
+    def _begin(self, cycle: RequestResponseCycle, app: Any) -> None:
+        """Answer what has come whole; a task is made for what has to wait."""
+        if (task := begin(cycle.run_asgi(app), self.loop)) is not None:
             task.add_done_callback(self.tasks.discard)
             self.tasks.add(task)
 
@@ -166,6 +156,8 @@ class SheddingProtocol(HttpToolsProtocol):
         metrics = self.app_state["service"].metrics
         block = metrics.block(scope.get("method", ""), path)
         metrics.count_request(block, problem.status, now - since)
+        if problem.slug in SHEDS:
+            metrics.count_shed(problem.slug)
         if now >= SheddingProtocol._quiet_until:
             SheddingProtocol._quiet_until = now + LOG_SECONDS
             client = self.client[0] if self.client else "somebody"

@@ -14,6 +14,7 @@ from typing import Final
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from app.bodies import SMALL_BYTES
 from app.errors import (
     HEAD_TOO_LARGE,
     NOT_HTTP,
@@ -67,8 +68,6 @@ class BoundedProtocol(SheddingProtocol):
         waiting_bytes = len(cycle.body) if is_of_body else 0
         self._heard, self._size = perf_counter(), len(data)
         problem = self._read(data, is_of_body=is_of_body)
-        if self._next is not None:
-            self._start_next(*self._next)
         scope = self.scope
         if problem is not None:
             self._refuse(problem)
@@ -85,9 +84,9 @@ class BoundedProtocol(SheddingProtocol):
 
     def _read(self, data: bytes, *, is_of_body: bool) -> Problem | None:
         """Let the parser call the methods `on_...`; return what is wrong."""
-        if not is_of_body and b"pgrade" in data[:MAX_HEAD_BYTES]:
+        end = MAX_HEAD_BYTES if len(data) <= SMALL_BYTES else data.find(b"\r\n\r\n")
+        if not is_of_body and data.find(b"pgrade", 0, end) >= 0:
             data = _UPGRADE.sub(b"ignored", data)  # or the parser leaves out bodies
-        self._is_reading = True
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserError as error:
@@ -95,8 +94,6 @@ class BoundedProtocol(SheddingProtocol):
             return HEAD_TOO_LARGE if is_large else NOT_HTTP
         except httptools.HttpParserUpgrade:  # CONNECT, or a field in two parts
             self.cycle.keep_alive = False
-        finally:
-            self._is_reading = False
         return None
 
     def on_headers_complete(self) -> None:

@@ -3,17 +3,17 @@
 import itertools
 import re
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any, Final
 
-from starlette.requests import HTTPConnection
 from starlette.responses import Response
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 from app.bodies import Header, Json
 from app.errors import Problem
-from app.problems import respond
+from app.problems import is_of_protocol, say_in_json, say_in_protocol
 
 NOSNIFF: Final = (b"x-content-type-options", b"nosniff")
 CLOSE: Final = (b"connection", b"close")
@@ -21,6 +21,7 @@ MAX_IGNORED_BYTES: Final = 1024 * 1024  # so that the client gets to read its an
 
 _IDS: Final = itertools.count(secrets.randbits(63))  # from where no other process is
 _PLAIN_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_PLACE: Final = b"%016x" % 0  # of such an id, in what is written before it is known
 _WHOLE: Final = {Json, Response}
 
 
@@ -96,20 +97,32 @@ def refusal(
         default_headers: What the server puts before its answers.
         closes: Whether the connection is cut afterwards.
     """
-    known = scope or {}
-    number = known.get("state", {}).get("request_id")
-    number = number or request_id(dict(known.get("headers", ())).get(b"x-request-id"))
-    described = {"path": "", **known, "type": "http"}
-    described["state"] = {**known.get("state", {}), "request_id": number}
-    response = respond(HTTPConnection(described), problem, problem.title)
-    end = (CLOSE,) if closes else ()
-    headers = (
-        *default_headers,
-        *response.raw_headers,
-        (b"x-request-id", number),
-        NOSNIFF,
-        *end,
-    )
-    lines = [b"%b: %b\r\n" % header for header in headers]
-    body = b"" if known.get("method") == "HEAD" else response.body
+    scope = {"path": "", **(scope or {})}
+    number = scope.get("state", {}).get("request_id")
+    number = number or request_id(dict(scope.get("headers", ())).get(b"x-request-id"))
+    say = say_in_protocol if is_of_protocol(scope) else say_in_json
+    headers = (*default_headers, *((CLOSE,) if closes else ()))
+    facts = (problem, say, headers, scope.get("method") == "HEAD")
+    if len(number) != len(_PLACE):
+        return _written(number, *facts)
+    return number.join(_parts(*facts))
+
+
+@lru_cache(maxsize=64)
+def _parts(*facts: Any) -> list[bytes]:
+    """Return a refusal without its id: many are sent, and each should cost little."""
+    return _written(_PLACE, *facts).split(_PLACE)
+
+
+def _written(
+    number: bytes,
+    problem: Problem,
+    say: Callable[[Problem, str, str], Json],
+    headers: tuple[Header, ...],
+    is_head: bool,  # noqa: FBT001 - only `refusal` calls
+) -> bytes:
+    response = say(problem, number.decode(), problem.title)
+    own = (*response.raw_headers, (b"x-request-id", number), NOSNIFF)
+    lines = [b"%b: %b\r\n" % header for header in (*headers, *own)]
+    body = b"" if is_head else response.body
     return b"".join((STATUS_LINE[problem.status], *lines, b"\r\n", body))

@@ -5,7 +5,7 @@ from contextlib import suppress
 
 import pytest
 
-from app.eager import begin, turn
+from app.eager import NextTurn, begin, turn
 
 
 def test_what_waits_for_nothing_is_done_at_once() -> None:
@@ -115,3 +115,48 @@ def test_an_error_of_what_it_waits_for_reaches_the_work() -> None:
         assert seen == ["lost"]
 
     asyncio.run(main())
+
+
+def test_in_a_turn_the_small_begin_before_the_large_that_came_earlier() -> None:
+    async def main() -> list[str]:
+        next_turn, seen = NextTurn(), list[str]()
+        grown = bytearray()
+        next_turn.add(grown, seen.append, "grew")
+        next_turn.add(b"12", seen.append, "first of two")
+        next_turn.add(b"34", seen.append, "second of two")
+        next_turn.add(b"", seen.append, "empty")
+        grown += b"123"
+
+        await turn()
+
+        return seen
+
+    assert asyncio.run(main()) == ["empty", "first of two", "second of two", "grew"]
+
+
+def test_what_begins_in_a_turn_may_add_to_the_next() -> None:
+    async def main() -> list[str]:
+        next_turn, seen = NextTurn(), list[str]()
+        next_turn.add(b"", next_turn.add, b"", seen.append, "later")
+
+        await turn()
+        assert not seen
+        await turn()
+
+        return seen
+
+    assert asyncio.run(main()) == ["later"]
+
+
+def test_one_that_fails_lets_the_others_begin(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> list[str]:
+        next_turn, seen = NextTurn(), list[str]()
+        next_turn.add(b"", {}.pop, "missing")
+        next_turn.add(b"", seen.append, "other")
+
+        await turn()
+
+        return seen
+
+    assert asyncio.run(main()) == ["other"]
+    assert "KeyError" in caplog.text
