@@ -6,4 +6,5 @@ State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 Outcome = Literal["promoted", "rejected", "kept"]
 Promote = Literal["if_better", "always", "never"]
 
+UNFINISHED: Final = ("queued", "running")
 FINAL: Final = ("succeeded", "failed", "cancelled")

@@ -116,6 +116,7 @@ jobs = Table(
     Index("jobs_by_state", "state", "id"),
     Index("jobs_by_outcome", "state", "outcome", "started_at", "finished_at"),
     Index("jobs_by_dataset", "dataset_sha256"),
+    Index("jobs_by_end", "finished_at"),
     Index("jobs_by_key", "caller", "idempotency_key", unique=True),
     sqlite_autoincrement=True,
 )

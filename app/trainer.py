@@ -5,6 +5,7 @@ claim -> for epoch in train(...), a thread beating meanwhile -> gate -> succeed
 
 import logging
 import os
+import secrets
 import threading
 import time
 from collections.abc import Callable
@@ -23,7 +24,7 @@ from app.claims import (
 )
 from app.gate import compare, decide
 from app.progress import Heart, History
-from app.purging import purge
+from app.purging import purge, sweep
 from app.settings import Settings
 from app.store import Store
 from app.versions import Versions
@@ -55,6 +56,7 @@ class Trainer:
         self._claims = Claims(self._store, settings)
         self._taking = threading.Lock()
         self._next_purge = 0.0
+        self._swept = secrets.token_hex(32)  # anywhere: it may soon end
 
     def run_one(self) -> bool:
         """Take one job to its end; tell whether there was one.
@@ -145,6 +147,7 @@ class Trainer:
             self._next_purge = time.monotonic() + min(PURGE_SECONDS, keep_seconds)
             if purge(self._store, keep_seconds):
                 self._next_purge = time.monotonic()
+            self._swept = sweep(self._store, self._swept)
 
 
 def _reason(error: Exception) -> Failure:

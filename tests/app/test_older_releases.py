@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import text, update
 
 from app.settings import Settings
 from app.store import Store
@@ -118,12 +118,30 @@ def test_upgraded_tables_are_those_of_an_empty_database(
     assert upgraded == _shape(tmp_path / "new", databases.new(engine))
 
 
+def test_an_index_that_was_made_by_hand_before_the_upgrade_is_taken(
+    tmp_path: Path, databases: Databases, engine: str
+) -> None:
+    environment = restore(databases, engine, 1, tmp_path / "old")
+    by_hand = Store(_settings(tmp_path / "old", environment))
+    with by_hand.write() as connection:
+        connection.execute(text("CREATE INDEX jobs_by_end ON jobs (finished_at)"))
+    by_hand.close()
+
+    upgraded = _shape(tmp_path / "old", environment)
+
+    assert upgraded == _shape(tmp_path / "new", databases.new(engine))
+
+
 def _shape(folder: Path, environment: dict[str, str]) -> dict[str, Any]:
     """Return the shape of the tables in a database that this release has opened."""
-    url = environment.get(URL)
-    store = Store(Settings.model_validate({"data_dir": folder, "database_url": url}))
+    store = Store(_settings(folder, environment))
     store.prepare()
     with store.read() as connection:
         found = shape(connection)
     store.close()
     return found
+
+
+def _settings(folder: Path, environment: dict[str, str]) -> Settings:
+    url = environment.get(URL)
+    return Settings.model_validate({"data_dir": folder, "database_url": url})

@@ -1,16 +1,24 @@
 """What is kept of old jobs, their data and old versions, and what is not."""
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pytest
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, insert, select, text, update
+from sqlalchemy.exc import IntegrityError
 
 from app.claims import Claim, Claims, Progress, Result
 from app.gate import Decision
 from app.jobs import ANYBODY, Jobs, Origin, Submission
-from app.purging import PURGED_DATASETS, PURGED_JOBS, purge
+from app.purging import (
+    PURGED_DATASETS,
+    PURGED_JOBS,
+    SWEPT_DATASETS,
+    old_jobs,
+    purge,
+    sweep,
+)
 from app.settings import Settings
 from app.store import Store
 from app.tables import datasets, jobs
@@ -23,6 +31,15 @@ from tests.server import Server, wait_for
 HOUR: Final = 3_600.0
 WEEK: Final = 7 * 24 * HOUR
 KEYED: Final = Origin(caller="someone", idempotency_key="key")
+HOLD: Final = "CREATE TABLE hold (sha256 VARCHAR(64) REFERENCES datasets (sha256))"
+ORPHAN: Final[dict[str, Any]] = {"sha256": "f" * 64, "rows": 4, "content": b"people"}
+PLANS: Final = {
+    "sqlite": (
+        "EXPLAIN QUERY PLAN",
+        "SEARCH jobs USING INDEX jobs_by_end (finished_at<?)",
+    ),
+    "postgresql": ("EXPLAIN", "Index Cond: (finished_at < "),
+}
 
 
 @pytest.fixture(scope="module")
@@ -259,26 +276,127 @@ def test_many_jobs_and_datasets_go_in_parts(
     for weight in range(PURGED_DATASETS + 2):
         queue.cancel(_enqueue(queue, weight))
     kept = _enqueue(queue, weight=-1)
-    _multiply(store, PURGED_JOBS)
+    _multiply(store, *[{}] * PURGED_JOBS)
     _age(store, WEEK + 60)
 
     parts = [
-        (purge(store, WEEK), len(_jobs(store)), len(_datasets(store))) for _ in "12"
+        (purge(store, WEEK), len(_jobs(store)), len(_datasets(store))) for _ in "123"
     ]
 
-    assert parts == [(True, PURGED_DATASETS + 3, 3), (False, 1, 1)]
+    first = PURGED_DATASETS + 3
+    assert parts == [(True, first, first), (True, 3, 3), (False, 1, 1)]
     assert _jobs(store) == [kept]
     assert claims.read(_take(claims)).content == _content(store)
 
 
-def _multiply(store: Store, number: int) -> None:
-    """Copy a job that has ended so often."""
+def _multiply(store: Store, *changes: dict[str, Any]) -> None:
+    """Copy a job that has ended for each of the changes."""
     with store.write() as connection:
         is_over = jobs.c.state == "cancelled"
-        row = connection.execute(select(jobs).where(is_over)).mappings().first()
+        query = select(jobs).where(is_over).order_by(jobs.c.id)
+        row = connection.execute(query).mappings().first()
         assert row is not None
         copy = {name: value for name, value in row.items() if name != "id"}
-        connection.execute(insert(jobs), [copy] * number)
+        connection.execute(insert(jobs), [copy | change for change in changes])
+
+
+def test_those_that_ended_first_go_first(store: Store, queue: Jobs) -> None:
+    made = [_enqueue(queue, weight) for weight in range(PURGED_DATASETS + 1)]
+    for job_id in reversed(made):
+        queue.cancel(job_id)
+    _age(store, WEEK + 60)
+
+    purge(store, WEEK)
+
+    assert _jobs(store) == made[:1]
+
+
+def test_as_many_as_go_at_once_are_all_there_are(store: Store, queue: Jobs) -> None:
+    for weight in range(PURGED_DATASETS):
+        queue.cancel(_enqueue(queue, weight))
+    _age(store, WEEK + 60)
+
+    goes_on = purge(store, WEEK)
+
+    assert (goes_on, _jobs(store), _datasets(store)) == (False, [], set())
+
+
+def test_a_job_and_its_people_go_together_or_not_at_all(
+    store: Store, queue: Jobs
+) -> None:
+    job_id = _enqueue(queue)
+    queue.cancel(job_id)
+    _age(store, WEEK + 60)
+    with store.write() as connection:
+        connection.execute(text(HOLD))
+        connection.execute(text("INSERT INTO hold SELECT sha256 FROM datasets"))
+
+    with pytest.raises(IntegrityError):
+        purge(store, WEEK)
+
+    left = _jobs(store)
+    with store.write() as connection:
+        connection.execute(text("DROP TABLE hold"))
+    assert left == [job_id]
+
+
+def test_old_jobs_are_found_without_a_look_at_those_that_are_kept(
+    store: Store, engine: str
+) -> None:
+    explain, by_end = PLANS[engine]
+    with store.read() as connection:
+        if engine == "postgresql":  # which would rather read the few that are here
+            for way in ("seqscan", "bitmapscan", "sort"):
+                connection.execute(text(f"SET LOCAL enable_{way} = off"))
+        query = old_jobs(WEEK).compile(
+            connection, compile_kwargs={"literal_binds": True}
+        )
+        plan = connection.exec_driver_sql(f"{explain} {query}").all()
+
+    steps = [str(row[-1]).strip() for row in plan]
+    assert any(step.startswith(by_end) for step in steps), steps
+    assert not any("Sort" in step or "ORDER" in step for step in steps), steps
+
+
+def test_people_that_an_older_release_left_without_a_job_go_in_parts(
+    store: Store, queue: Jobs
+) -> None:
+    job_id = _enqueue(queue)
+    orphans = [ORPHAN | {"sha256": f"f{n:063x}"} for n in range(PURGED_DATASETS + 1)]
+    with store.write() as connection:
+        connection.execute(insert(datasets), orphans)
+    places, left = [""], []
+
+    for _ in "123":
+        places.append(sweep(store, places[-1]))
+        left.append(len(_datasets(store)))
+
+    assert left == [2, 1, 1]
+    assert places == ["", *(orphans[n]["sha256"] for n in (-2, -1)), ""]
+    assert _datasets(store) == {queue.get(job_id)["dataset_sha256"]}
+
+
+def test_a_look_for_such_people_goes_on_where_the_last_one_ended(
+    store: Store, queue: Jobs
+) -> None:
+    queue.cancel(_enqueue(queue))
+    needed = [ORPHAN | {"sha256": f"{n:064x}"} for n in range(SWEPT_DATASETS)]
+    with store.write() as connection:
+        connection.execute(insert(datasets), [*needed, ORPHAN])
+    _multiply(store, *({"dataset_sha256": one["sha256"]} for one in needed))
+
+    place = sweep(store, "")
+    is_there = ORPHAN["sha256"] in _datasets(store)
+    sweep(store, place)
+
+    assert (place, is_there) == (needed[-1]["sha256"], True)
+    assert len(_datasets(store)) == SWEPT_DATASETS + 1
+
+
+def test_after_the_last_it_begins_anew(store: Store, queue: Jobs) -> None:
+    last = queue.get(_enqueue(queue))["dataset_sha256"]
+
+    assert [sweep(store, ""), sweep(store, last)] == [last, ""]
 
 
 @pytest.fixture(scope="module")
@@ -290,6 +408,16 @@ def forgetful(
     data_dir = tmp_path_factory.mktemp("purge") / "data"
     with Server(data_dir, environment=environment | databases.new(engine)) as running:
         yield running
+
+
+def test_a_runner_looks_for_people_without_a_job(forgetful: Server) -> None:
+    store = Store(forgetful.settings())
+    with store.write() as connection:
+        connection.execute(insert(datasets), [ORPHAN])
+
+    wait_for(lambda: ORPHAN["sha256"] not in _datasets(store))
+
+    store.close()
 
 
 @pytest.mark.parametrize("promote", ["never", "always"])

@@ -24,7 +24,7 @@ from app.jobs import (
     UnknownJobError,
     change,
 )
-from app.purging import KEY_SECONDS, PURGED_DATASETS, PURGED_JOBS, purge
+from app.purging import KEY_SECONDS, PURGED_DATASETS, PURGED_JOBS, purge, sweep
 from app.settings import Settings
 from app.store import Store
 from app.tables import datasets, jobs, now
@@ -356,7 +356,10 @@ def test_people_that_nobody_needs_are_forgotten_until_none_is_left(
     with store.write() as connection:
         connection.execute(insert(datasets), rows)
 
-    assert [purge(store, KEEP_SECONDS), purge(store, KEEP_SECONDS)] == [True, False]
+    last = str(PURGED_DATASETS)
+    places = [sweep(store, after) for after in ("", str(PURGED_DATASETS - 1), last)]
+
+    assert places == [rows[-2]["sha256"], last, ""]
 
     with store.read() as connection:
         assert connection.scalars(select(datasets.c.sha256)).all() == []
