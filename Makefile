@@ -5,6 +5,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 
+IMAGE_PYTHON := $(shell sed -n 's/^ARG BASE=python:\([0-9.]*\).*/\1/p' Dockerfile)
+
 export OPENBLAS_NUM_THREADS := 1
 export PYTHONDONTWRITEBYTECODE :=
 
@@ -44,16 +46,17 @@ prove-short: $(VENV)/dev ## run every proof in a short form
 mutants: $(VENV)/mutation ## run the tests on every mutant of the code and write docs/mutants.md
 	$(BIN)/python -m tests.mutation.report
 
-dist: $(VENV)/release ## build the wheel, the sdist, and the list of what the image has inside (CycloneDX)
+dist: $(VENV)/release ## build the wheel, the sdist, and the list of the Python packages in the image (CycloneDX)
 	rm -rf dist $(VENV)/image
 	$(BIN)/hatchling build -d dist
 	$(BIN)/python -m venv --without-pip $(VENV)/image
-	$(PIP) --python $(VENV)/image install --require-hashes -r requirements/postgres.txt
+	$(BIN)/uv pip install --quiet --target $(VENV)/image/lib/python*/site-packages \
+	  --python-version $(IMAGE_PYTHON) --require-hashes -r requirements/postgres.txt
 	$(BIN)/python -W ignore -m cyclonedx_py environment $(VENV)/image --pyproject pyproject.toml \
 	  --output-reproducible --output-file dist/offsetnet.cdx.json
 
 test-dist: dist ## install what is built into empty environments, and serve
-	PATH="$(abspath $(BIN)):$$PATH" tests/packaging/run
+	PATH="$(abspath $(BIN)):$$PATH" tests/packaging/run $(IMAGE_PYTHON)
 
 test-image: $(VENV)/dev ## build the image and run it as a platform would (podman, nginx, root)
 	PATH="$(abspath $(BIN)):$$PATH" tests/container/run
