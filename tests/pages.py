@@ -100,6 +100,11 @@ def prose(content: str) -> str:
     return _BLOCK.sub("", content)
 
 
+def has_open_block(content: str) -> bool:
+    """Tell whether a fence has no other, just as far from the margin, that ends it."""
+    return re.search(r"^ *(?:```|~~~)", prose(content), re.MULTILINE) is not None
+
+
 def anchors(content: str) -> set[str]:
     """Return the names of a page's headings, as links use them."""
     headings = re.findall(r"^#+ +(.*?) *$", prose(content), re.MULTILINE)

@@ -122,6 +122,18 @@ def test_every_block_of_commands_is_run_or_says_why_not(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PAGES)
+def test_every_block_has_its_end(name: str) -> None:
+    assert not pages.has_open_block(PAGES[name])
+
+
+@pytest.mark.parametrize(
+    "content", ["```sh\nls\n", "  ```sh\nls\n```\n", "```\na\n~~~\n\nb\n"]
+)
+def test_a_block_without_its_end_is_found(content: str) -> None:
+    assert pages.has_open_block(content)
+
+
+@pytest.mark.parametrize("name", PAGES)
 def test_a_block_of_data_can_be_parsed(name: str) -> None:
     for block in pages.blocks(PAGES[name]):
         if block.language == "json":
