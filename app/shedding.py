@@ -43,7 +43,8 @@ class SheddingProtocol(HttpToolsProtocol):
         self._admission: Admission = self.app_state["service"].admission
         self._next_turn: NextTurn = self.app_state["next_turn"]
         self._heard = perf_counter()
-        self._is_ended, self._ignored_bytes = False, 0
+        self._is_ended = self._is_silent = False  # nothing more is taken, or sent
+        self._ignored_bytes = 0
         self._left = inf  # when the process was told to stop
         self._running: RequestResponseCycle | None = None  # the one that was started
 
@@ -110,8 +111,8 @@ class SheddingProtocol(HttpToolsProtocol):
             self.tasks.add(task)
 
     def _is_admitted(self, cycle: RequestResponseCycle) -> bool:
-        if self._is_ended:  # it came in one read with a request turned away
-            return False
+        if self._is_ended:  # the others wait for the end that is told behind them
+            return not self._is_silent
         size: int | None = len(cycle.body)
         if cycle.more_body:
             size = declared_bytes(cycle.scope["headers"])
@@ -136,7 +137,7 @@ class SheddingProtocol(HttpToolsProtocol):
 
     def _end(self) -> None:
         """Say that no more is sent; what comes is ignored until the next look."""
-        self._is_ended = True
+        self._is_ended = self._is_silent = True
         self.flow.resume_reading()
         if self.transport.can_write_eof():
             self.transport.write_eof()

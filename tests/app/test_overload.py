@@ -1,8 +1,11 @@
 """More requests than can be answered."""
 
 import asyncio
+import re
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -18,6 +21,14 @@ from tests.app.answers import EMILY
 from tests.app.wire import chunked, exchange
 from tests.faults.overload import flood
 from tests.server import Server
+
+SHEDDING: Final = """
+from app.__main__ import main
+from app.admission import Admission
+
+Admission.is_shedding = property(lambda _: True, lambda *_: None)
+main()
+"""
 
 
 class Clock:
@@ -147,3 +158,14 @@ def test_f17_what_comes_behind_a_request_turned_away_is_no_error(
         is_turned_away = answers.startswith(b"HTTP/1.1 503 ")
         assert answers.count(b"HTTP/1.1 ") == (1 if is_turned_away else 2)
     assert "Traceback" not in log
+
+
+def test_what_came_before_an_error_is_answered_while_too_much_comes(
+    tmp_path: Path,
+) -> None:
+    command = (sys.executable, "-c", SHEDDING, "serve")
+    live = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with Server(tmp_path / "data", command=command) as server:
+        heard = exchange(server.port, 3 * live + b"no HTTP\r\n\r\n")
+
+    assert re.findall(rb"HTTP/1.1 (\d+) ", heard) == [b"200", b"200", b"200", b"400"]
