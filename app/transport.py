@@ -24,7 +24,7 @@ from app.errors import (
 )
 from app.patience import Patience
 from app.shedding import SheddingProtocol
-from app.wire import refusal
+from app.wire import declared_bytes, refusal
 
 MAX_HEAD_BYTES: Final = 16 * 1024
 MAX_HEADERS: Final = 64
@@ -94,6 +94,9 @@ class BoundedProtocol(SheddingProtocol):
             return HEAD_TOO_LARGE if is_large else NOT_HTTP
         except httptools.HttpParserUpgrade:  # CONNECT, or a field in two parts
             self.cycle.keep_alive = False
+            if declared_bytes(self.scope["headers"]) != 0:
+                self.cycle.more_body = True  # the parser leaves it out
+                return NOT_HTTP
         return None
 
     def on_headers_complete(self) -> None:

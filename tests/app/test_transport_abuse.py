@@ -186,6 +186,36 @@ def test_b12_who_would_speak_another_protocol_is_told_no_once(
     assert "Traceback" not in server.log()
 
 
+UPLOAD: Final = (
+    b"POST /train HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    b"Content-Length: 9999\r\n"
+)
+AHEAD: Final = HEAD + b"Content-Length: 9999\r\n\r\n" + PERSON.ljust(9999)
+OFFER: Final = b"Connection: upgrade\r\nUpgrade: h2c\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("parts", "statuses"),
+    [
+        pytest.param([UPLOAD + OFFER[:25], OFFER[25:]], [400], id="in two parts"),
+        pytest.param([UPLOAD + OFFER.upper()], [400], id="in capitals"),
+        pytest.param([AHEAD + UPLOAD + OFFER], [200, 400], id="behind a large one"),
+    ],
+)
+def test_no_job_is_made_of_a_body_that_an_offer_hides(
+    server: Server, parts: list[bytes], statuses: list[int]
+) -> None:
+    before = newest(server.client)
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+        for part in parts:
+            connection.sendall(part)
+            select.select([connection], [], [], 0.2)  # so that it is read apart
+        heard = b"".join(iter(lambda: connection.recv(65_536), b""))
+
+    assert [*map(int, re.findall(rb"HTTP/1.1 (\d+) ", heard))] == statuses
+    assert newest(server.client) == before
+
+
 def test_b18_who_asks_before_a_terabyte_is_not_told_to_go_on(server: Server) -> None:
     heard = exchange(
         server.port,
