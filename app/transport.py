@@ -199,6 +199,7 @@ class BoundedProtocol(SheddingProtocol):
         self._is_ended, self._refusal = True, problem
         if not is_answered and cycle.more_body:
             cycle.disconnected = True  # it is this one's body that does not come
+            cycle.waiting_for_100_continue = False
             cycle.message_event.set()
         self._finish_refusal()
 

@@ -216,6 +216,16 @@ def test_no_job_is_made_of_a_body_that_an_offer_hides(
     assert newest(server.client) == before
 
 
+def test_who_sends_no_chunk_is_not_told_to_go_on(server: Server) -> None:
+    expecting = HEAD + b"Expect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+    heard = exchange(server.port, expecting + b"no chunk\r\n")
+
+    assert heard.startswith(b"HTTP/1.1 400 ")
+    assert heard.count(b"HTTP/1.1 ") == 1
+    assert "this is a bug" not in server.log()
+
+
 def test_b18_who_asks_before_a_terabyte_is_not_told_to_go_on(server: Server) -> None:
     heard = exchange(
         server.port,
