@@ -8,6 +8,7 @@ first steps belong to no task, so whoever works with the current task, as
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Generator, Sized
+from contextvars import copy_context
 from types import coroutine
 from typing import Any
 
@@ -41,11 +42,13 @@ class NextTurn:
     def __init__(self) -> None:
         """Start with nothing."""
         self._waiting: list[tuple[Sized, Callable[..., None], tuple[Any, ...]]] = []
+        self._context = copy_context()
 
     def add(self, work: Sized, start: Callable[..., None], *arguments: Any) -> None:
         """Let something start then, whose work is as long as it is by then."""
         if not self._waiting:
-            asyncio.get_running_loop().call_soon(self._start)
+            context = self._context.copy()  # not that of who adds: another request
+            asyncio.get_running_loop().call_soon(self._start, context=context)
         self._waiting.append((work, start, arguments))
 
     def _start(self) -> None:

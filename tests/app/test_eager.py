@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import suppress
+from contextvars import ContextVar
 
 import pytest
 
@@ -160,3 +161,21 @@ def test_one_that_fails_lets_the_others_begin(caplog: pytest.LogCaptureFixture) 
 
     assert asyncio.run(main()) == ["other"]
     assert "KeyError" in caplog.text
+
+
+def test_who_begins_knows_nothing_of_who_was_answered_before() -> None:
+    span = ContextVar("span", default="none")
+
+    async def main() -> list[str]:
+        next_turn, seen = NextTurn(), list[str]()
+
+        async def answer() -> None:
+            span.set("that of another request")
+            next_turn.add(b"", lambda: seen.append(span.get()))
+
+        await asyncio.create_task(answer())
+        await turn()
+
+        return seen
+
+    assert asyncio.run(main()) == ["none"]
