@@ -59,11 +59,15 @@ class SheddingProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def eof_received(self) -> bool:  # type: ignore[override] # uvicorn closes at once
-        """Answer what came whole from a client that has said its last, then close."""
-        waits = self.cycle and not (self.cycle.more_body or self.cycle.response_started)
-        if waits:
-            self.cycle.keep_alive = False
-        return bool(waits)
+        """Answer what came whole from a client that has said its last, then close.
+
+        An answer without an end of its own, as a stream is, ends at once.
+        """
+        cycle = self.cycle
+        if cycle is None or cycle.more_body:
+            return False
+        cycle.keep_alive = False
+        return not (cycle.response_complete or cycle.chunked_encoding)
 
     def shutdown(self) -> None:
         """Answer what is under way, and the next request if it comes at once.

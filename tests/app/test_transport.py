@@ -225,6 +225,19 @@ def test_who_says_that_nothing_more_comes_is_answered(
     assert seconds < MARGIN
 
 
+def test_who_says_so_in_the_middle_of_an_answer_gets_the_rest(server: Server) -> None:
+    path = "/static/swagger-ui/swagger-ui-bundle.js"
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect(("127.0.0.1", server.port))
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        heard = connection.recv(1)
+        connection.shutdown(socket.SHUT_WR)
+        heard += _read_all(connection)
+
+    assert heard.endswith(b"\r\n\r\n" + server.client.get(path).content)
+
+
 def test_empty_lines_keep_no_connection_open(impatient: Server) -> None:
     with connect(impatient) as connection:
         connection.sendall(BODY + PERSON + b" ")
