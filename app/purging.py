@@ -1,6 +1,7 @@
 """Purging: jobs that ended long ago go, and datasets that no job needs any more."""
 
-from collections.abc import Sequence
+from collections.abc import Collection
+from itertools import accumulate
 from typing import Final
 
 from sqlalchemy import Connection, Select, and_, delete, select
@@ -11,7 +12,8 @@ from app.tables import datasets, jobs, now
 
 KEY_SECONDS: Final = 86_400.0
 PURGED_JOBS: Final = 1000  # at a time
-PURGED_DATASETS: Final = 8  # of 16 MB each
+PURGED_ROWS: Final = 8_000_000  # of 17 bytes each
+PURGED_DATASETS: Final = 8  # that no job names, however large
 SWEPT_DATASETS: Final = 1000
 
 _NEEDED: Final = (
@@ -19,16 +21,23 @@ _NEEDED: Final = (
 )
 
 
-def purge(store: Store, keep_seconds: float) -> bool:
+def purge(store: Store, keep_seconds: float, max_rows: int = PURGED_ROWS) -> bool:
     """Remove some jobs that ended longer ago, with the datasets that no other needs.
 
     Others wait to write meanwhile, so it is never many; tell whether to go on.
+
+    Args:
+        store: Where they are.
+        keep_seconds: For which jobs are kept that have ended.
+        max_rows: Of the datasets, beyond the first.
     """
     with store.write() as connection:
         old = connection.execute(old_jobs(keep_seconds).limit(PURGED_JOBS)).all()
-        theirs = dict.fromkeys(dataset for _, dataset in old)  # each once, in order
-        chosen = list(theirs)[:PURGED_DATASETS]
-        gone = [job_id for job_id, dataset in old if dataset in chosen]
+        theirs = {dataset: rows for _, dataset, rows in old}  # in this order
+        so_far = zip(theirs, accumulate(theirs.values()), strict=True)
+        chosen = {dataset for dataset, rows in so_far if rows <= max_rows}
+        chosen |= {*list(theirs)[:1]}
+        gone = [job_id for job_id, dataset, _ in old if dataset in chosen]
         connection.execute(delete(jobs).where(jobs.c.id.in_(gone)))
         _remove(connection, chosen)
     return len(gone) < len(old) or len(old) == PURGED_JOBS
@@ -62,17 +71,17 @@ def sweep(store: Store, after: str) -> str:
     return last
 
 
-def old_jobs(keep_seconds: float) -> Select[int, str]:
+def old_jobs(keep_seconds: float) -> Select[int, str, int]:
     """Return a query for the jobs that ended so long ago, but for keys that last."""
     long_ago = select(now() - keep_seconds).scalar_subquery()  # a bound for an index
     is_old = jobs.c.finished_at < long_ago
     is_young = jobs.c.created_at > now() - KEY_SECONDS
     is_kept = and_(jobs.c.idempotency_key.is_not(None), is_young)
     is_over = jobs.c.state.not_in(UNFINISHED)  # `in_` would lead SQLite by the state
-    query = select(jobs.c.id, jobs.c.dataset_sha256).where(is_over, is_old, ~is_kept)
-    return query.order_by(jobs.c.finished_at)
+    query = select(jobs.c.id, jobs.c.dataset_sha256, jobs.c.rows)
+    return query.where(is_over, is_old, ~is_kept).order_by(jobs.c.finished_at)
 
 
-def _remove(connection: Connection, hashes: Sequence[str]) -> None:
+def _remove(connection: Connection, hashes: Collection[str]) -> None:
     """Remove those of some datasets that no job needs."""
     connection.execute(delete(datasets).where(datasets.c.sha256.in_(hashes), ~_NEEDED))

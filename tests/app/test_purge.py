@@ -30,6 +30,7 @@ from tests.server import Server, wait_for
 
 HOUR: Final = 3_600.0
 WEEK: Final = 7 * 24 * HOUR
+ROWS: Final = len(ARTICLE_PEOPLE) + 1  # of a job here
 KEYED: Final = Origin(caller="someone", idempotency_key="key")
 HOLD: Final = "CREATE TABLE hold (sha256 VARCHAR(64) REFERENCES datasets (sha256))"
 ORPHAN: Final[dict[str, Any]] = {"sha256": "f" * 64, "rows": 4, "content": b"people"}
@@ -273,18 +274,18 @@ def test_the_number_of_a_purged_job_is_not_given_again(
 def test_many_jobs_and_datasets_go_in_parts(
     store: Store, queue: Jobs, claims: Claims
 ) -> None:
-    for weight in range(PURGED_DATASETS + 2):
+    for weight in range(10):
         queue.cancel(_enqueue(queue, weight))
     kept = _enqueue(queue, weight=-1)
     _multiply(store, *[{}] * PURGED_JOBS)
     _age(store, WEEK + 60)
 
     parts = [
-        (purge(store, WEEK), len(_jobs(store)), len(_datasets(store))) for _ in "123"
+        (purge(store, WEEK, 8 * ROWS), len(_jobs(store)), len(_datasets(store)))
+        for _ in "123"
     ]
 
-    first = PURGED_DATASETS + 3
-    assert parts == [(True, first, first), (True, 3, 3), (False, 1, 1)]
+    assert parts == [(True, 11, 11), (True, 3, 3), (False, 1, 1)]
     assert _jobs(store) == [kept]
     assert claims.read(_take(claims)).content == _content(store)
 
@@ -301,24 +302,41 @@ def _multiply(store: Store, *changes: dict[str, Any]) -> None:
 
 
 def test_those_that_ended_first_go_first(store: Store, queue: Jobs) -> None:
-    made = [_enqueue(queue, weight) for weight in range(PURGED_DATASETS + 1)]
-    for job_id in reversed(made):
+    last, first = _enqueue(queue, 1), _enqueue(queue, 2)
+    for job_id in (first, last):
         queue.cancel(job_id)
     _age(store, WEEK + 60)
+    with store.write() as connection:
+        later = jobs.c.finished_at + 1  # than the clock can tell
+        connection.execute(
+            update(jobs).values(finished_at=later).where(jobs.c.id == last)
+        )
 
-    purge(store, WEEK)
+    purge(store, WEEK, ROWS)
 
-    assert _jobs(store) == made[:1]
+    assert _jobs(store) == [last]
 
 
 def test_as_many_as_go_at_once_are_all_there_are(store: Store, queue: Jobs) -> None:
-    for weight in range(PURGED_DATASETS):
+    for weight in range(8):
         queue.cancel(_enqueue(queue, weight))
     _age(store, WEEK + 60)
 
-    goes_on = purge(store, WEEK)
+    goes_on = purge(store, WEEK, 8 * ROWS)
 
     assert (goes_on, _jobs(store), _datasets(store)) == (False, [], set())
+
+
+def test_a_dataset_that_is_larger_than_a_part_goes_alone(
+    store: Store, queue: Jobs
+) -> None:
+    for weight in range(2):
+        queue.cancel(_enqueue(queue, weight))
+    _age(store, WEEK + 60)
+
+    goes_on = purge(store, WEEK, ROWS - 1)
+
+    assert (goes_on, len(_jobs(store)), len(_datasets(store))) == (True, 1, 1)
 
 
 def test_a_job_and_its_people_go_together_or_not_at_all(
