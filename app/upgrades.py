@@ -18,7 +18,7 @@ Steps = tuple[Step, ...]
 
 
 def _find_jobs_by_end(connection: Connection) -> None:
-    """Make an index, where nobody has made it before, without holding up writers."""
+    """Make an index where nobody has made it before, as one does who has millions."""
     by_end = "CREATE INDEX IF NOT EXISTS jobs_by_end ON jobs (finished_at)"
     connection.execute(text(by_end))
 
