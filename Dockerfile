@@ -24,7 +24,7 @@ FROM ${BASE}
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="offsetnet" \
       org.opencontainers.image.description="Predicts with a tiny neural network, and retrains it safely" \
-      org.opencontainers.image.version="0.1.0" \
+      org.opencontainers.image.version="1.0.0" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.licenses="MIT"
 COPY --from=build /opt/offsetnet /opt/offsetnet

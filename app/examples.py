@@ -3,6 +3,8 @@
 import json
 from typing import Any, Final
 
+from app import __version__
+
 _CONFIG: Final = {
     "hidden_units": 2,
     "loss": "mse",
@@ -106,7 +108,7 @@ ANSWERS: Final[dict[str, Any]] = {
     "get_model": _MODEL,
     "livez": {"live": True},
     "readyz": {"ready": True, "degraded": False},
-    "version": {"version": "0.1.0", "model_version": 1},
+    "version": {"version": __version__, "model_version": 1},
     "index": {
         "status": "alive",
         "docs": "/docs",

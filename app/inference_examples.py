@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+from app import __version__
 from app.examples import ANSWERS as OWN
 
 _REQUEST_ID: Final = "7f87d5a3b20c8584"
@@ -54,7 +55,7 @@ ANSWERS: Final[dict[str, Any]] = {
     },
     "v2_describe_server": {
         "name": "offsetnet",
-        "version": "0.1.0",
+        "version": __version__,
         "extensions": [
             "binary_tensor_data",
             "model_configuration",
