@@ -94,6 +94,7 @@ def test_d7_a_job_outlives_a_disk_that_is_full_for_a_while(server: Server) -> No
 
 
 def test_d7_a_log_that_cannot_be_written_disturbs_nobody(server: Server) -> None:
+    train(server, **BRIEF)  # by a runner that does not end for what was cancelled
     runner = runner_of(server.process.pid)
 
     with _full(server):
