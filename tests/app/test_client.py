@@ -408,7 +408,7 @@ def test_a_watcher_that_would_wait_too_long_gives_up_at_once(job: Job) -> None:
 @pytest.mark.parametrize("failure", [DROPPED, stream(DRAINING)], ids=["gone", "drains"])
 def test_a_watcher_gives_up_when_nothing_comes(job: Job, failure: Answer) -> None:
     with (
-        scripted(failure, patience=0.2) as (server, client),
+        scripted(failure, patience=0.5) as (server, client),
         pytest.raises(UnreachableError),
     ):
         list(client.watch(job))
